@@ -1,0 +1,52 @@
+"""The measuring process: load the admitted checkpoint, fix the plan, run the battery, write finished units.
+
+Started by `auditor run` with the run folder as its only argument. It prints nothing; what it has to say is in
+the run folder.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+
+from auditor.bundle import RunFolder
+from auditor.cli.child import ENDED, JOB, PLAN, Job
+from auditor.cli.discover import load_probes
+from auditor.errors import AuditorError
+from auditor.model.load import load_target
+from auditor.model.plan import Plan
+from auditor.pipeline import measure
+
+
+def main(path: str) -> int:
+    """Do the job in a run folder; how it ended is written there last."""
+    folder = RunFolder(path=path)
+    logging.disable(logging.WARNING)
+    try:
+        work(folder)
+    except AuditorError as error:
+        folder.write_json(ENDED, {"error": str(error), "kind": type(error).__name__})
+        return error.exit_code
+    except Exception as error:  # noqa: BLE001, reported to the parent, which must not see a bare exit code
+        traceback.print_exc()
+        said = f"internal error in the measuring process: {type(error).__name__}: {error}"
+        folder.write_json(ENDED, {"error": said, "kind": "IncompleteRun"})
+        return 3
+    folder.write_json(ENDED, {"error": None, "kind": None})
+    return 0
+
+
+def work(folder: RunFolder) -> None:
+    """Load, fix the plan before the first unit (or replay the one that is there), measure."""
+    job = Job.model_validate(folder.read_json(JOB))
+    replayed = Plan.model_validate(folder.read_json(PLAN)) if (folder.path / PLAN).exists() else None
+    target, plan = load_target(
+        job.checkpoint, device=job.device, dtype=job.dtype, role=job.config.role, replay=replayed
+    )
+    folder.write_json(PLAN, plan.model_dump(mode="json"))
+    measure(job.config, target, plan, load_probes(list(job.config.probes)), folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

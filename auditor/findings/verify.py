@@ -1,0 +1,231 @@
+"""Recompute a run folder from its stored items, without the model, and name everything that does not agree.
+
+A hash says that a file changed; only recomputing says that a number rests on its items. Both are done: a
+rewritten manifest does not hide a changed file, nor rewritten hashes a changed number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.bundle import EVIDENCE, SEALED, RunFolder
+from auditor.canonical import sha256_file, sha256_hex
+from auditor.config import Scalar, comparison_digest, config_digest
+from auditor.errors import AuditorError
+from auditor.findings.assess import Assessment, assess
+from auditor.findings.record import AuditRecord, load
+from auditor.measure.evidence import EXCERPT
+from auditor.measure.intervals import Estimate
+from auditor.measure.measurement import HeatMap, ProbeResult
+from auditor.measure.stored import DRAWS, Row, estimated, items_table
+
+TOLERANCE = 1e-9
+"""room for another build of the same arithmetic; a changed item moves a number by far more"""
+_UNREADABLE = (AuditorError, ArithmeticError, AttributeError, KeyError, IndexError, TypeError, ValueError)
+"""what edited evidence can make of reading and recomputing; the message goes on the list"""
+
+
+@dataclass
+class Verification:
+    """What was checked and what does not agree."""
+
+    checked: dict[str, int] = field(default_factory=dict)
+    """how many of each thing were checked: files, estimates, findings, texts"""
+    problems: list[str] = field(default_factory=list)
+    """one line each; empty when everything agrees"""
+
+
+@dataclass
+class StoredTables:
+    """The tables of a run folder, each read once (the `Tables` of measure/stored.py)."""
+
+    folder: RunFolder
+    _rows: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    _draws: dict[str, NDArray[Any]] | None = None
+
+    def rows(self, table: str) -> list[dict[str, Any]]:
+        """Rows of an item table, in file order."""
+        if table not in self._rows:
+            self._rows[table] = self.folder.read_rows(table)
+        return self._rows[table]
+
+    def tensor(self, name: str) -> NDArray[np.float64]:
+        """One tensor of draws.safetensors. Raises KeyError with its name."""
+        if self._draws is None:
+            self._draws = self.folder.read_tensors(DRAWS)
+        return self._draws[name]
+
+
+def verify(folder: RunFolder | Path) -> Verification:
+    """Check every hash; recompute estimates from their stored columns, findings and verdict from those.
+
+    Raises IncompleteRun or ConfigError when the folder holds no record that can be read.
+    """
+    folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
+    record = load(folder.path)
+    tables = StoredTables(folder)
+    found = Verification()
+    _check_files(folder, record, found)
+    _check_estimates(record, tables, found)
+    _check_findings(record, found)
+    _check_texts(record, tables, found)
+    return found
+
+
+def recomputed(estimate: Estimate, tables: StoredTables) -> Estimate:
+    """The estimate that the stored columns give. Raises what edited evidence makes it raise."""
+    return estimated(estimate.estimator, estimate.columns, tables, estimate.params)
+
+
+def named_estimates(record: AuditRecord) -> Iterator[tuple[str, Estimate]]:
+    """Every estimate that probes put on record, with a name a reader can find in the report."""
+    for result in record.results:
+        for m in result.measurements:
+            role = "" if m.role == "primary" else f" ({m.role})"
+            yield f"{result.probe}.{m.name}{_place(m.at)}{role}", m.estimate
+        yield from _instrument_estimates(result)
+
+
+def _instrument_estimates(result: ProbeResult) -> Iterator[tuple[str, Estimate]]:
+    for q in result.qualifications:
+        for check in q.checks:
+            if check.estimate is not None:
+                yield f"{result.probe}: {q.instrument} on {q.dataset}: {check.name}", check.estimate
+    for chart in result.charts:
+        if isinstance(chart, HeatMap):
+            for row, cells in zip(chart.rows, chart.cells, strict=True):
+                for column, cell in zip(chart.columns, cells, strict=True):
+                    if cell is not None:
+                        yield f"{result.probe}: {chart.title}: {row} to {column}", cell
+
+
+def _check_files(folder: RunFolder, record: AuditRecord, found: Verification) -> None:
+    manifest = _listed(folder, "manifest.json", found)
+    found.problems += _differences(manifest, folder.hashes(SEALED), "manifest.json")
+    found.problems += _differences(record.evidence, folder.hashes(EVIDENCE), "audit.json")
+    rendered = _listed(folder, "rendered.json", found) if (folder.path / "rendered.json").exists() else {}
+    present = {name: sha256_file(folder.path / name) for name in rendered if _is_file(folder, name)}
+    found.problems += _differences(rendered, present, "rendered.json")
+    found.checked["files"] = len(manifest) + len(rendered)
+
+
+def _listed(folder: RunFolder, name: str, found: Verification) -> Mapping[str, str]:
+    """The files that a list of hashes names."""
+    try:
+        return dict(folder.read_json(name)["files"])
+    except _UNREADABLE as error:
+        found.problems.append(f"{name}: cannot be read ({error})")
+        return {}
+
+
+def _is_file(folder: RunFolder, name: str) -> bool:
+    try:
+        return folder.file(name).is_file()
+    except AuditorError:
+        return False
+
+
+def _differences(listed: Mapping[str, str], present: Mapping[str, str], where: str) -> Iterator[str]:
+    for name in sorted({*listed, *present}):
+        if name not in present:
+            yield f"{name}: listed in {where} but missing"
+        elif name not in listed:
+            yield f"{name}: not listed in {where}"
+        elif listed[name] != present[name]:
+            yield f"{name}: changed since {where} was written"
+
+
+def _check_estimates(record: AuditRecord, tables: StoredTables, found: Verification) -> None:
+    for name, stored in named_estimates(record):
+        found.checked["estimates"] = found.checked.get("estimates", 0) + 1
+        try:
+            again = recomputed(stored, tables)
+        except _UNREADABLE as error:
+            found.problems.append(f"{name}: cannot be recomputed ({type(error).__name__}: {error})")
+        else:
+            found.problems += [f"{name}: {difference}" for difference in _moved(stored, again)]
+
+
+def _moved(stored: Estimate, again: Estimate) -> Iterator[str]:
+    for part in ("value", "low", "high", "n"):
+        said, given = getattr(stored, part), getattr(again, part)
+        same = said == given if said is None or given is None else abs(said - given) <= TOLERANCE
+        if not same:
+            what = "" if part == "value" else f"{part} "
+            yield f"record says {what}{_shown(said)}, items give {_shown(given)}"
+
+
+def _check_findings(record: AuditRecord, found: Verification) -> None:
+    found.checked["findings"] = len(record.findings)
+    template = record.checkpoint.template_digest
+    try:
+        again = assess(
+            record.config, record.results, record.probes, plan=record.plan, template_digest=template
+        )
+    except _UNREADABLE as error:
+        found.problems.append(f"findings: cannot be recomputed ({type(error).__name__}: {error})")
+    else:
+        found.problems += _changed_findings(record, again)
+    data = {dataset.name: dataset.sha256 for dataset in record.datasets}
+    if record.config_digest != config_digest(record.config):
+        found.problems.append("config_digest: is not that of the config in the record")
+    if record.comparison_digest != comparison_digest(record.config, data, template):
+        found.problems.append("comparison_digest: is not that of the config, data and template in the record")
+
+
+def _changed_findings(record: AuditRecord, again: Assessment) -> Iterator[str]:
+    stored, fresh = ({f.id: f for f in findings} for findings in (record.findings, again.findings))
+    for name in [*fresh, *(name for name in stored if name not in fresh)]:
+        if name not in stored or name not in fresh:
+            yield f"{name}: {'no such criterion' if name in stored else 'this finding is missing'}"
+        elif stored[name].status != fresh[name].status:
+            yield f"{name}: record says {stored[name].status}, the measurements give {fresh[name].status}"
+        elif stored[name] != fresh[name]:
+            yield f"{name}: the finding is not the one that the measurements give"
+    if [f.id for f in record.findings] != [f.id for f in again.findings]:
+        yield "findings: not in the order, or not as many, as the criteria declare"
+    if record.verdict != again.verdict:
+        yield f"verdict: record says {record.verdict}, the findings give {again.verdict}"
+    for part in ("not_applicable", "verdict_reasons", "would_change"):
+        if getattr(record, part) != getattr(again, part):
+            yield f"{part}: not what the findings give"
+
+
+def _check_texts(record: AuditRecord, tables: StoredTables, found: Verification) -> None:
+    """Texts that are stored whole have their hash; samples show items of this run."""
+    shown: dict[tuple[str, str, str], Row] = {}
+    found.checked["texts"] = 0
+    for table in sorted(name for name in record.evidence if name.startswith("items/")):
+        try:
+            for row in tables.rows(table):
+                shown[table, row["dataset"], row["id"]] = row
+                if _stored_whole(row["text"], record.config.report.redaction):
+                    found.checked["texts"] += 1
+                    if sha256_hex(row["text"].encode("utf-8", "replace")) != row["text_sha256"]:
+                        found.problems.append(f"{table}: {row['id']}: the text does not match its hash")
+        except _UNREADABLE as error:
+            found.problems.append(f"{table}: cannot be read ({type(error).__name__}: {error})")
+    for result in record.results:
+        for sample in result.samples:
+            item = shown.get((items_table(result.probe), sample.dataset, sample.id), {})
+            if sample.prompt != item.get("text") or sample.answer not in item.get("answers", {}).values():
+                found.problems.append(f"{result.probe}: sample {sample.id}: not what its item says")
+    found.checked["samples"] = sum(len(result.samples) for result in record.results)
+
+
+def _stored_whole(text: str, redaction: str) -> bool:
+    return redaction == "full" or (redaction == "excerpt" and len(text) <= EXCERPT)
+
+
+def _place(at: Mapping[str, Scalar]) -> str:
+    return f"[{','.join(f'{key}={value}' for key, value in sorted(at.items()))}]" if at else ""
+
+
+def _shown(number: float | None) -> str:
+    return "nothing" if number is None else f"{number:.6g}"

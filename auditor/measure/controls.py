@@ -1,0 +1,67 @@
+"""The same measurement where the effect should be absent: refits on permuted labels. No torch, no model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.measure.directions import CLOSED_FORM, Labels, Rows, contrast, require_two_classes
+from auditor.measure.metrics import Floats, auroc_rows
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledRows:
+    """Activations at one site with what is known about them, one row an example."""
+
+    x: Rows
+    """[n, d_model]"""
+    labels: Labels
+    """[n]"""
+    groups: NDArray[np.str_]
+    """[n]"""
+
+
+def permutation_null(
+    fit: LabelledRows, evaluation: LabelledRows, recipe: str, *, draws: int = 999, rng: np.random.Generator
+) -> Floats:
+    """AUROCs [draws] on `evaluation` of detectors refitted to `fit` with its labels permuted.
+
+    Only the fit labels are permuted (see `permuted_labels`); the evaluation rows and their true labels stay.
+    If the labels have nothing to do with the activations, the real detector is one more such refit,
+    and `permutation_p` of it is exact. The refits are exact too, all in one product: `recipe` must be
+    in CLOSED_FORM (ValueError), and what changes a detector's length or bias does not change its AUROC.
+    """
+    if recipe not in CLOSED_FORM:
+        raise ValueError(f"{recipe} has no closed form; known: {', '.join(CLOSED_FORM)}")
+    require_two_classes(fit.x, fit.labels)
+    require_two_classes(evaluation.x, evaluation.labels)
+    contrasts = contrast(permuted_labels(fit.labels, fit.groups, draws, rng))
+    weights = CLOSED_FORM[recipe](fit.x, contrasts)
+    return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
+
+
+def permuted_labels(labels: Labels, groups: NDArray[np.str_], draws: int, rng: np.random.Generator) -> Labels:
+    """Permutations [draws, n] of `labels` [n] that leave the design as it is.
+
+    In a group with both classes the labels are shuffled among its rows, so that no refit can gain or lose by
+    what a group as a whole is about. Groups of one class trade their label as a block: their rows are not
+    independent, and shuffling them one by one would make the null too narrow and p too small. Where a
+    design allows few arrangements, many draws repeat the true one and p stays large, as it should.
+    """
+    shuffled = np.empty((draws, len(labels)), dtype=bool)
+    blocks: list[NDArray[np.bool_]] = []
+    for name in np.unique(groups):
+        rows = groups == name
+        own = labels[rows]
+        if own.any() and not own.all():
+            shuffled[:, rows] = rng.permuted(np.broadcast_to(own, (draws, len(own))), axis=1)
+        else:
+            blocks.append(rows)
+    if blocks:
+        block_labels = np.array([labels[rows][0] for rows in blocks])
+        traded = rng.permuted(np.broadcast_to(block_labels, (draws, len(blocks))), axis=1)
+        for rows, column in zip(blocks, traded.T, strict=True):
+            shuffled[:, rows] = column[:, None]
+    return shuffled

@@ -1,0 +1,159 @@
+"""The words a probe reports in: measurements, instruments' qualifications, charts, samples. No torch, no model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field
+
+from auditor.config import Scalar, Strict
+from auditor.measure.intervals import Estimate
+
+if TYPE_CHECKING:
+    from auditor.measure.bench import Bench
+
+Role = Literal["primary", "alternative", "control", "null"]
+EvidenceClass = Literal["observed", "decodable", "causal", "behavioural"]
+Unit = Literal["share", "difference of shares", "AUROC", "difference of AUROC", "p", "logit", "nats"]
+
+
+@dataclass(frozen=True)
+class MeasurementSpec:
+    """A measurement that a probe may report, declared so that `auditor check` catches a typo."""
+
+    name: str
+    unit: Unit
+    evidence: EvidenceClass
+    plain: str
+    """a noun phrase for page one, such as "harmful requests refused" """
+    at: tuple[str, ...] = ()
+    """keys by which one name is reported several times, such as layer or dataset"""
+    limits: str = ""
+    """one sentence on what the number cannot show"""
+
+
+class Measurement(Strict):
+    """A number with its interval, and where it was taken."""
+
+    name: str
+    estimate: Estimate
+    unit: Unit
+    at: dict[str, Scalar] = {}
+    role: Role = "primary"
+    note: str = ""
+
+
+class Check(Strict):
+    """One thing an instrument had to show on this model before it may be read."""
+
+    name: str
+    estimate: Estimate | None
+    need: str
+    """the requirement in words, such as "lower bound at least 0.70" """
+    passed: bool | None
+    """None = not run, which counts as not passed"""
+    note: str = ""
+
+
+class Qualification(Strict):
+    """Whether one instrument proved itself on the model under audit."""
+
+    instrument: str
+    """such as mass_mean"""
+    dataset: str
+    at: dict[str, Scalar]
+    """layer, point, position"""
+    checks: tuple[Check, ...]
+
+    @property
+    def qualified(self) -> bool:
+        """True when every check was run and passed."""
+        return bool(self.checks) and all(check.passed is True for check in self.checks)
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why it does not qualify, in the order of the checks."""
+        return tuple(f"{c.name}: {c.note or 'not passed'}" for c in self.checks if c.passed is not True)
+
+
+class Series(Strict):
+    """One line of a chart."""
+
+    name: str
+    y: tuple[float | None, ...]
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+    chosen: int | None = None
+    """index into x of the point that was chosen"""
+
+
+class LineChart(Strict):
+    """Values over an ordered axis, with bands: a layer profile."""
+
+    kind: Literal["line"] = "line"
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    x: tuple[float, ...]
+    series: tuple[Series, ...]
+    reference: float | None = None
+    """a horizontal line, such as AUROC 0.5"""
+
+
+class HeatMap(Strict):
+    """Values over two lists of names: a transfer matrix."""
+
+    kind: Literal["heat"] = "heat"
+    title: str
+    caption: str
+    row_label: str
+    column_label: str
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[Estimate | None, ...], ...]
+    """cells[row][column]"""
+
+
+Chart = Annotated[LineChart | HeatMap, Field(discriminator="kind")]
+
+
+class Sample(Strict):
+    """One randomly drawn item, its texts already redacted."""
+
+    measurement: str
+    """which measurement it illustrates"""
+    id: str
+    dataset: str
+    kind: str
+    prompt: str
+    answer: str
+    values: dict[str, float]
+
+
+class ProbeResult(Strict):
+    """What one probe reports."""
+
+    probe: str
+    status: Literal["measured", "abstained", "error"]
+    reason: str = ""
+    """why it abstained or failed"""
+    measurements: tuple[Measurement, ...] = ()
+    qualifications: tuple[Qualification, ...] = ()
+    charts: tuple[Chart, ...] = ()
+    samples: tuple[Sample, ...] = ()
+    facts: dict[str, Scalar | list[Scalar]] = {}
+    """what was found on the way and must be on record: token sets, system prompts, chosen layers"""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One question of the battery: what a file in probes/ ends with."""
+
+    params: type[Strict]
+    measurements: tuple[MeasurementSpec, ...]
+    source: str
+    """arXiv:… or https://…"""
+    run: Callable[[Bench, Strict], None]

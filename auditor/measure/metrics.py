@@ -1,0 +1,103 @@
+"""Metrics of a score against a binary label. No torch, no model, no intervals.
+
+scipy and scikit-learn are imported where they are used: reading a record imports this module, and should
+not wait a second for them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+
+
+def auroc(score: ArrayLike, label: ArrayLike) -> float | None:
+    """AUROC of `score` [n] for `label` [n]: raw, ties half, never folded; None if a class is missing.
+
+    Source: scikit-learn's `roc_auc_score`. Raises ValueError for scores that are not finite.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=bool)
+    if labels.all() or not labels.any():
+        return None
+    return float(roc_auc_score(labels, scores))
+
+
+def auroc_rows(scores: ArrayLike, label: ArrayLike) -> Floats:
+    """AUROC of every row of `scores` [k, n] for one `label` [n] that holds both classes -> [k].
+
+    The rank-sum form of `auroc` (Mann–Whitney U over the number of pairs), for thousands of rows at once.
+    """
+    from scipy.stats import rankdata
+
+    labels = np.asarray(label, dtype=bool)
+    positives = int(labels.sum())
+    negatives = len(labels) - positives
+    if not positives or not negatives:
+        raise ValueError("AUROC needs both classes")
+    ranks = rankdata(np.asarray(scores, dtype=np.float64), method="average", axis=1, nan_policy="raise")
+    wins = ranks[:, labels].sum(axis=1) - positives * (positives + 1) / 2
+    return np.asarray(wins / (positives * negatives), dtype=np.float64)
+
+
+def threshold_at(negatives: ArrayLike, fpr: float) -> float:
+    """The smallest of the `negatives` [n] such that at most a share `fpr` of them lies strictly above it.
+
+    An item is flagged when its score is strictly above the threshold, so negatives tied with the
+    threshold are never flagged: ties can only lower the false-positive rate.
+    """
+    if not 0 <= fpr < 1:
+        raise ValueError(f"a false-positive rate lies in [0, 1), got {fpr}")
+    scores = np.sort(np.asarray(negatives, dtype=np.float64))
+    if not len(scores):
+        raise ValueError("a threshold needs negatives")
+    # The small term keeps a product such as .29 * 100 = 28.999… from losing a whole item.
+    allowed = int(np.floor(fpr * len(scores) + 1e-9))
+    return float(scores[len(scores) - 1 - allowed])
+
+
+@dataclass(frozen=True)
+class PairCounts:
+    """How often the positives of one group outscore the negatives of another.
+
+    Enough to give the AUROC of any resample of whole groups exactly, without touching a row again.
+    """
+
+    wins: Floats
+    """[n_groups, n_groups]: pairs (positive of the row's group, negative of the column's) won, ties half"""
+    positives: Floats
+    """[n_groups]"""
+    negatives: Floats
+    """[n_groups]"""
+
+    def auroc(self, weights: Floats) -> Floats:
+        """AUROC [k] of resamples that hold each group `weights` [k, n_groups] times; NaN without a class.
+
+        A group drawn w times against a group drawn v times contributes its pairs w·v times. All counts
+        are multiples of one half, so the sums are exact on every machine.
+        """
+        won = np.einsum("kg,kg->k", weights @ self.wins, weights)
+        pairs = (weights @ self.positives) * (weights @ self.negatives)
+        return np.asarray(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
+
+
+def pair_counts(score: ArrayLike, label: ArrayLike, group: ArrayLike) -> PairCounts:
+    """Count won pairs group against group, for `score`, `label` and `group`, each [n]."""
+    scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=bool)
+    names, index = np.unique(np.asarray(group), return_inverse=True)
+    if not len(scores) == len(labels) == len(index):
+        raise ValueError(
+            f"score, label and group differ in length: {len(scores)}, {len(labels)}, {len(index)}"
+        )
+    positive, row = scores[labels], index[labels]
+    wins = np.zeros((len(names), len(names)))
+    for column in range(len(names)):
+        negative = np.sort(scores[~labels & (index == column)])
+        below, up_to = (np.searchsorted(negative, positive, side=side) for side in ("left", "right"))
+        wins[:, column] = np.bincount(row, (below + up_to) / 2, minlength=len(names))
+    counts = [np.bincount(index[rows], minlength=len(names)).astype(np.float64) for rows in (labels, ~labels)]
+    return PairCounts(wins, *counts)

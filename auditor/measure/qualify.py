@@ -1,0 +1,225 @@
+"""Fit, judge and control a linear probe: the layer profile, the qualification, the transfer matrix.
+
+Everything a probe may not do for itself, because it needs the sealed splits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from auditor.data.examples import Example, Split
+from auditor.measure import instrument as checks
+from auditor.measure.baselines import text_scores
+from auditor.measure.controls import LabelledRows, permutation_null
+from auditor.measure.directions import CLOSED_FORM, LinearDetector, Recipe
+from auditor.measure.evidence import Evidence
+from auditor.measure.instrument import Candidate, Instrument
+from auditor.measure.intervals import ColumnRef, Estimate
+from auditor.measure.library import SELECTION, Library, View
+from auditor.measure.measurement import Check, HeatMap, Measurement, Qualification
+from auditor.measure.runner import Runner
+from auditor.model.sites import Point, Site
+
+BOOTSTRAP = {"seed": 0, "resamples": 2000}
+"""of the group bootstrap; a constant, so that `verify` draws the same resamples"""
+EMBEDDING = Site(0, "resid_pre")
+"""what the model knows of a text before it has computed anything"""
+
+
+def labels_of(examples: Sequence[Example]) -> NDArray[np.bool_]:
+    """Labels [n]."""
+    return np.array([example.label for example in examples], dtype=bool)
+
+
+def labelled(examples: Sequence[Example], x: NDArray[np.float32]) -> LabelledRows:
+    """Activations [n, 1, d_model] with labels and groups."""
+    return LabelledRows(x[:, 0], labels_of(examples), np.array([example.group for example in examples]))
+
+
+@dataclass(frozen=True)
+class Workbench:
+    """What fitting and judging need: the record, the data, the target."""
+
+    evidence: Evidence
+    library: Library
+    runner: Runner
+
+    def activations(
+        self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = False
+    ) -> tuple[tuple[Example, ...], NDArray[np.float32]]:
+        """Examples of a view, and their activations [n, n_sites, d_model]."""
+        examples = self.library.examples(view, splits)
+        return examples, self.runner.activations(examples, sites, position, mean=mean)
+
+    def fitted(self, recipe: Recipe, view: View, site: Site, position: str) -> LinearDetector:
+        """A recipe fitted on the whole selection split of a view."""
+        examples, x = self.activations(view, SELECTION, (site,), position)
+        return recipe(x[:, 0], labels_of(examples))
+
+    def store_scores(
+        self, view: View, examples: Sequence[Example], column: str, scores: NDArray[np.float64]
+    ) -> str:
+        """Put one score an item into the item table; returns the column's name."""
+        for example, score in zip(examples, scores, strict=True):
+            row = self.evidence.row(view.data, example, self.library.split_of(view, example))
+            row["values"][column] = float(score)
+        return column
+
+    def auroc(self, view: View, column: str, baseline: str | None = None) -> Estimate:
+        """Held-out AUROC of a stored column, or its paired gain over a stored baseline."""
+        roles = {"score": column, "label": "label", "group": "group"}
+        if baseline:
+            roles["baseline"] = baseline
+        refs = self.evidence.item_refs(roles, view.conditions(split="evaluation"))
+        return self.evidence.estimate("auroc_gain" if baseline else "auroc", refs, BOOTSTRAP)
+
+
+def layer_profile(
+    bench: Workbench, recipes: Mapping[str, Recipe], view: View, point: Point, position: str
+) -> dict[str, tuple[Candidate, ...]]:
+    """Each recipe fitted at every layer on the fit groups, with its AUROC on the validation groups."""
+    sites = [Site(layer, point) for layer in range(bench.runner.target.n_layers)]
+    fit, x_fit = bench.activations(view, ("fit",), sites, position)
+    held, x_held = bench.activations(view, ("validation",), sites, position)
+    names = sorted({example.group for example in held})
+    stem = f"{view.data}/validation"
+    label = bench.evidence.store(f"{stem}/label", labels_of(held))
+    group = bench.evidence.store(f"{stem}/group", np.array([names.index(e.group) for e in held]))
+    profiles = {}
+    for name, recipe in recipes.items():
+        scores = [
+            recipe(x_fit[:, i], labels_of(fit)).score(x_held[:, i]) for i in range(len(sites))
+        ]
+        table = bench.evidence.store(f"{stem}/{name}", np.stack(scores))
+        profiles[name] = tuple(
+            Candidate(name, site, _validation(bench.evidence, (table, label, group), row))
+            for row, site in enumerate(sites)
+        )
+        bench.evidence.measurements += [
+            Measurement(
+                name="validation_auroc",
+                estimate=candidate.validation,
+                unit="AUROC",
+                at={"recipe": name, "layer": candidate.site.layer},
+                role="alternative",
+            )
+            for candidate in profiles[name]
+        ]
+    return profiles
+
+
+def _validation(evidence: Evidence, tensors: tuple[str, str, str], row: int) -> Estimate:
+    score, label, group = tensors
+    refs = evidence.draw_refs({"score": score}, row) + evidence.draw_refs({"label": label, "group": group})
+    return evidence.estimate("auroc", refs, BOOTSTRAP)
+
+
+def qualified(  # noqa: PLR0913, an instrument is all of these
+    bench: Workbench,
+    recipe: tuple[str, Recipe],
+    view: View,
+    *,
+    site: Site,
+    position: str,
+    fpr: float | None,
+    rng: Generator,
+) -> Instrument:
+    """Refit on the whole selection split, judge on the evaluation split, run every control; all of it recorded."""
+    name, fit = recipe
+    train, x_train = bench.activations(view, SELECTION, (site,), position)
+    held, x_held = bench.activations(view, ("evaluation",), (site,), position)
+    detector = fit(x_train[:, 0], labels_of(train))
+    bench.evidence.directions[f"{bench.evidence.probe}/{name}/layer {site.layer}"] = detector.weights.astype(np.float32)
+    column = bench.store_scores(view, held, name, detector.score(x_held[:, 0]))
+    auroc = bench.auroc(view, column)
+    made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
+    made += _gains(bench, recipe, view, position, column)
+    null = None
+    if name in CLOSED_FORM:
+        fitted_to, tried_on = labelled(train, x_train), labelled(held, x_held)
+        draws = permutation_null(fitted_to, tried_on, name, draws=checks.PERMUTATIONS, rng=rng)
+        null = _p(bench, view, column, bench.evidence.store(f"{view.data}/shuffled labels/{name}", draws))
+    made.append(checks.check_permutation(null))
+    if fpr is not None:
+        made.append(_recall(bench, detector, view, (name, site, position), fpr))
+    qualification = Qualification(
+        instrument=name,
+        dataset=view.name,
+        at={"layer": site.layer, "point": site.point, "position": position},
+        checks=tuple(made),
+    )
+    bench.evidence.qualifications.append(qualification)
+    return Instrument(name, site, view, qualification, auroc, bench.evidence)
+
+
+def _gains(
+    bench: Workbench, recipe: tuple[str, Recipe], view: View, position: str, column: str
+) -> list[Check]:
+    """The paired gain over words, length, punctuation, and the embedding layer."""
+    train = bench.library.examples(view, SELECTION)
+    held = bench.library.examples(view, ("evaluation",))
+    name, fit = recipe
+    scores = text_scores([e.text for e in train], labels_of(train), [e.text for e in held])
+    _, x_train = bench.activations(view, SELECTION, (EMBEDDING,), "completion_tokens", mean=True)
+    _, x_held = bench.activations(view, ("evaluation",), (EMBEDDING,), "completion_tokens", mean=True)
+    scores["embedding layer"] = fit(x_train[:, 0], labels_of(train)).score(x_held[:, 0])
+    gains = []
+    for baseline, values in scores.items():
+        suffix = f" ({name})" if baseline == "embedding layer" else ""
+        stored = bench.store_scores(view, held, f"text only: {baseline}{suffix}", values)
+        alone = bench.auroc(view, stored)
+        gains.append(checks.check_gain(baseline, alone, bench.auroc(view, column, stored)))
+    return gains
+
+
+def _p(bench: Workbench, view: View, column: str, draws: str) -> Estimate:
+    refs = bench.evidence.item_refs({"score": column, "label": "label"}, view.conditions(split="evaluation"))
+    return bench.evidence.estimate("permutation_p", refs + bench.evidence.draw_refs({"null": draws}))
+
+
+def _recall(
+    bench: Workbench, detector: LinearDetector, view: View, at: tuple[str, Site, str], fpr: float
+) -> Check:
+    """Recall where the threshold split, which nothing else uses, allows a share `fpr` of its negatives."""
+    name, site, position = at
+    examples, x = bench.activations(view, ("threshold",), (site,), position)
+    bench.store_scores(view, examples, name, detector.score(x[:, 0]))
+    refs: list[ColumnRef] = bench.evidence.item_refs({"positives": name}, view.conditions(split="evaluation", label=1))
+    refs += bench.evidence.item_refs({"negatives": name}, view.conditions(split="threshold", label=0))
+    recall = bench.evidence.estimate("calibrated_recall", refs, {"fpr": fpr})
+    return checks.check_negatives(recall, int((~labels_of(examples)).sum()), fpr)
+
+
+def transfer_matrix(
+    bench: Workbench, recipe: tuple[str, Recipe], *, site: Site, position: str, rows: Sequence[View], columns: Sequence[View]
+) -> HeatMap:
+    """Fitted on each row's selection split, tried on each column's evaluation split, at one site."""
+    name, fit = recipe
+    held: dict[str, tuple[tuple[Example, ...], NDArray[Any]]] = {
+        view.name: bench.activations(view, ("evaluation",), (site,), position) for view in columns
+    }
+    cells = []
+    for row in rows:
+        detector = bench.fitted(fit, row, site, position)
+        line = []
+        for view in columns:
+            examples, x = held[view.name]
+            stored = bench.store_scores(view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0]))
+            line.append(bench.auroc(view, stored))
+        cells.append(tuple(line))
+    return HeatMap(
+        title="Transfer between kinds of fact",
+        caption=f"Held-out AUROC of {name} at layer {site.layer} ({site.point}): fitted on the row, tried on the "
+        "column. Below 0.5 the sign has flipped.",
+        row_label="fitted on",
+        column_label="tried on",
+        rows=tuple(view.name for view in rows),
+        columns=tuple(view.name for view in columns),
+        cells=tuple(cells),
+    )

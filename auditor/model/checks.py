@@ -1,0 +1,131 @@
+"""What must hold before a number read from this model means anything; measured once, when it is loaded.
+
+Blocks return what the library calls its hidden states, and padding and the key-value cache change nothing. A model that
+fails is refused, with the error that was measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auditor.config import Scalar
+from auditor.errors import UnsupportedModel
+from auditor.model.batches import inputs, left_padded
+from auditor.model.chat_format import plain_ids
+from auditor.model.generate import Decoder, next_logits
+from auditor.model.hooks import library_hidden_states, recording
+from auditor.model.parts import with_parts
+from auditor.model.sites import Site
+from auditor.model.target import TargetModel
+
+TEXTS = (
+    "Paris is a city in France.",
+    "Why do birds sing in the morning, and what do they eat during the long winter?",
+    "One two three",
+    "def add(a, b):\n    return a + b\n\nprint(add(1, 2))",
+)
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
+"""largest relative difference between two ways to the same vector, over layers and tokens"""
+
+
+def checked(target: TargetModel) -> tuple[TargetModel, dict[str, Scalar]]:
+    """Run every check; the target with its points, and what was measured.
+
+    Raises:
+        UnsupportedModel: a check failed; the message names it, with the measured error.
+    """
+    ids = [target.chat.special_prefix + plain_ids(target.tokenizer, text) for text in TEXTS]
+    with torch.inference_mode():
+        _check_blocks(target, ids[1])
+        found = with_parts(target, ids[1])
+        return found, {
+            "block_outputs_equal_hidden_states": True,
+            "padding_error_activations": _padding_activations(found, ids),
+            "padding_error_logits": _padding_logits(found, ids),
+            "cache_error_logits": _cache(found, ids),
+        }
+
+
+def _check_blocks(target: TargetModel, ids: tuple[int, ...]) -> None:
+    """Input and output of every block are the library's hidden states, bit for bit.
+
+    The last output is left out: the library lists it after the final norm.
+    """
+    layers = range(target.n_layers)
+    before, after = [Site(i, "resid_pre") for i in layers], [Site(i, "resid_post") for i in layers]
+    batch = left_padded(target, [ids])
+    with recording(target, [*before, *after], [range(len(ids))]) as seen:
+        states = library_hidden_states(target.backbone, inputs(target.backbone, batch.ids, batch.mask))
+    name = type(target.model).__name__
+    if states is None or len(states) != target.n_layers + 1:
+        found = "none" if states is None else str(len(states))
+        raise UnsupportedModel(f"{name}: {target.n_layers} blocks, but {found} hidden states in the library's list")
+    for site in [*before, *after[:-1]]:
+        index = site.layer + (site.point == "resid_post")
+        listed = states[index][0].float().cpu().numpy()
+        if not np.array_equal(seen.at(site), listed):
+            raise UnsupportedModel(
+                f"{name}: {site.point} of layer {site.layer} is not what the library lists as hidden state {index} "
+                f"(relative difference {relative(seen.at(site), listed):.2g})"
+            )
+
+
+def _padding_activations(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
+    """resid_post of every layer and token: alone against left-padded."""
+    sites = [Site(i, "resid_post") for i in range(target.n_layers)]
+
+    def read(some: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
+        batch = left_padded(target, some)
+        with recording(target, sites, [range(len(ids)) for ids in some]) as seen:
+            target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
+        return seen.values
+
+    alone = np.concatenate([read([ids]) for ids in texts])
+    return _held(target, "left padding changes the residual stream", relative(read(texts), alone))
+
+
+def _padding_logits(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
+    """Logits of the next token: alone against left-padded."""
+    alone = torch.cat([next_logits(target, left_padded(target, [ids])) for ids in texts])
+    together = next_logits(target, left_padded(target, texts))
+    return _held(target, "left padding changes the logits", _relative_logits(together, alone))
+
+
+def _cache(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
+    """Logits after two generated tokens: with the key-value cache in a padded batch, against whole texts alone."""
+    decoder = Decoder(target, left_padded(target, texts))
+    longer = list(texts)
+    for _ in range(2):
+        tokens = decoder.logits.argmax(-1)
+        decoder.feed(tokens)
+        longer = [(*ids, int(token)) for ids, token in zip(longer, tokens, strict=True)]
+    alone = torch.cat([next_logits(target, left_padded(target, [ids])) for ids in longer])
+    return _held(target, "the key-value cache changes the logits", _relative_logits(decoder.logits, alone))
+
+
+def _held(target: TargetModel, failure: str, error: float) -> float:
+    """The error to two digits. Raises UnsupportedModel when it is above the tolerance or not a number."""
+    bar = TOLERANCE.get(target.dtype, TOLERANCE[torch.float32])
+    if not error <= bar:
+        kind = str(target.dtype).removeprefix("torch.")
+        raise UnsupportedModel(
+            f"{type(target.model).__name__}: {failure} (relative error {error:.2g}, at most {bar:g} in {kind})"
+        )
+    return float(f"{error:.2g}")
+
+
+def relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Largest ‖found − expected‖ / ‖expected‖ over vectors along the last axis."""
+    off = np.linalg.norm(found.astype(np.float64) - expected, axis=-1)
+    return float((off / (np.linalg.norm(expected.astype(np.float64), axis=-1) + 1e-30)).max())
+
+
+def _relative_logits(found: Tensor, expected: Tensor) -> float:
+    """The same for logits, without their mean, which no probability depends on."""
+    centred = [(logits - logits.mean(-1, keepdim=True)).cpu().numpy() for logits in (found, expected)]
+    return relative(centred[0], centred[1])

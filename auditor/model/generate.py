@@ -1,0 +1,79 @@
+"""Greedy decoding with a key-value cache, for a batch whose edits and reads are set up around it.
+
+Nothing of the checkpoint's generation settings is used except which tokens end an answer: no sampling, no penalties,
+no forced tokens.
+"""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from auditor.model.batches import Batch, inputs
+from auditor.model.target import TargetModel
+
+
+class Decoder:
+    """A batch and the cache that grows with it."""
+
+    def __init__(self, target: TargetModel, batch: Batch, *, cached: bool = True) -> None:
+        self._target = target
+        self._mask = batch.mask
+        self._cache = DynamicCache(config=target.model.config) if cached else None
+        self.logits = self._forward(batch.ids)
+        """float32 [rows, vocab] of the token to come"""
+
+    def feed(self, tokens: Tensor) -> None:
+        """Go on with one token a row. `tokens`: int64 [rows]."""
+        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
+        self.logits = self._forward(tokens[:, None])
+
+    def _forward(self, ids: Tensor) -> Tensor:
+        model = self._target.model
+        arguments: dict[str, Any] = inputs(model, ids, self._mask)
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
+            arguments["logits_to_keep"] = 1
+        output = model(**arguments, past_key_values=self._cache, use_cache=self._cache is not None)
+        logits: Tensor = output.logits[:, -1].float()
+        return logits
+
+
+@torch.inference_mode()
+def next_logits(target: TargetModel, batch: Batch) -> Tensor:
+    """Logits of the token that follows each row. float32 [rows, vocab]"""
+    return Decoder(target, batch, cached=False).logits
+
+
+@torch.inference_mode()
+def greedy(target: TargetModel, batch: Batch, max_new_tokens: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+    """The likeliest token again and again; of equally likely ones the one with the lowest id.
+
+    Returns:
+        logits of the first new token, float32 [rows, vocab], and for each row its new tokens; the token that ended an
+        answer is the last one.
+    """
+    decoder = Decoder(target, batch)
+    first = decoder.logits
+    ends = torch.tensor(target.eos_ids, dtype=torch.int64, device=first.device)
+    chosen: list[Tensor] = []
+    ended = torch.zeros(first.shape[0], dtype=torch.bool, device=first.device)
+    while len(chosen) < max_new_tokens and not ended.all():
+        if chosen:
+            decoder.feed(chosen[-1])
+        token = decoder.logits.argmax(-1)
+        chosen.append(torch.where(ended, target.pad_id, token))
+        ended |= torch.isin(token, ends)
+    if not chosen:
+        return first, [()] * first.shape[0]
+    return first, [_until_end(row, target.eos_ids) for row in torch.stack(chosen, dim=-1).tolist()]
+
+
+def _until_end(tokens: list[int], ends: tuple[int, ...]) -> tuple[int, ...]:
+    for index, token in enumerate(tokens):
+        if token in ends:
+            return tuple(tokens[: index + 1])
+    return tuple(tokens)

@@ -1,0 +1,287 @@
+"""The only file that registers a hook: edits are applied and activations read here, inside `with`.
+
+    with editing(target, edits), recording(target, sites, positions) as seen:
+        target.model(input_ids=..., attention_mask=...)
+
+Which token a column holds is read from the attention mask of each forward pass, so padding, a key-value cache and any
+loop that drives the model are all understood. Every block removes its own handles and no others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from auditor.model.batches import token_positions
+from auditor.model.edits import MASKS, Edit
+from auditor.model.sites import Site
+from auditor.model.target import TargetModel
+
+RowEdits = Sequence[Edit] | Sequence[Sequence[Edit]]
+
+
+@contextmanager
+def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] = ()) -> Iterator[None]:
+    """Apply edits in every forward pass inside the block, in the order given at each site.
+
+    Each edited tensor is a new one. Nested blocks: the inner one acts first.
+
+    Args:
+        target: the model.
+        edits: a list of edits for all rows of the batch, or one list for each row.
+        prompt_lens: tokens of each row's prompt, needed unless every edit touches all tokens.
+
+    Raises:
+        UnsupportedModel: a site that the model does not have.
+        ValueError: edits, prompt lengths and batch disagree about the number of rows, or a vector about d_model.
+    """
+    rows, sizes = _by_row(edits)
+    if prompt_lens:
+        sizes.add(len(prompt_lens))
+    named = {site: None for row in rows for edit in row for site in edit.sites}
+    for edit in (edit for row in rows for edit in row):
+        if edit.vector.shape != (target.d_model,):
+            raise ValueError(f"a vector of {edit.vector.shape[0]} for a residual stream of {target.d_model}")
+        if edit.positions != "all" and not prompt_lens:
+            raise ValueError(f"an edit of {edit.positions!r} tokens needs the lengths of the prompts")
+    with ExitStack() as stack:
+        if named:
+            columns = stack.enter_context(_columns(target))
+        for site in named:
+
+            def change(x: Tensor, steps: list[_Step] = _steps(rows, site, target.d_model)) -> Tensor:
+                if not sizes <= {x.shape[0]}:
+                    raise ValueError(f"edits or prompts for {sizes} rows, a batch of {x.shape[0]}")
+                return _edited(x, steps, _touched(columns.tokens, prompt_lens))
+
+            # prepended, so that whoever records at the same site sees what the edit made of it
+            stack.enter_context(_on_site(target, site, change, prepend=True))
+        yield
+
+
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What `recording` has read so far."""
+
+    sites: tuple[Site, ...]
+    values: NDArray[np.float32]
+    """[n_asked, n_sites, d_model]; asked tokens in order of row, then as asked"""
+    read: NDArray[np.bool_]
+    """[n_asked, n_sites] whether a forward pass has come by"""
+
+    def at(self, site: Site) -> NDArray[np.float32]:
+        """[n_asked, d_model] at one site. Raises LookupError for tokens that no forward pass has reached."""
+        index = self.sites.index(site)
+        if not self.read[:, index].all():
+            raise LookupError(f"{int((~self.read[:, index]).sum())} tokens were never seen at {site}")
+        found: NDArray[np.float32] = self.values[:, index]
+        return found
+
+
+@contextmanager
+def recording(
+    target: TargetModel, sites: Sequence[Site], positions: Sequence[Sequence[int]]
+) -> Iterator[Seen]:
+    """Keep the activations at some sites and tokens of every forward pass inside the block, as float32 on the CPU.
+
+    Only the asked tokens are taken, inside the hook. Reads see the edits of an `editing` block around or inside this
+    one. Where several passes hold the same token the last one counts.
+
+    Args:
+        target: the model.
+        sites: each named once.
+        positions: for each row of the batch the tokens to keep, from 0, padding not counted.
+
+    Raises:
+        UnsupportedModel: a site that the model does not have.
+        ValueError: the batch has another number of rows than `positions`.
+    """
+    rows = torch.tensor([row for row, asked in enumerate(positions) for _ in asked], dtype=torch.int64)
+    tokens = torch.tensor([token for asked in positions for token in asked], dtype=torch.int64)
+    shape = (len(tokens), len(sites))
+    seen = Seen(tuple(sites), np.zeros((*shape, target.d_model), np.float32), np.zeros(shape, np.bool_))
+    with ExitStack() as stack:
+        columns = stack.enter_context(_columns(target))
+        for index, site in enumerate(sites):
+
+            def keep(x: Tensor, index: int = index) -> None:
+                if x.shape[0] != len(positions):
+                    raise ValueError(f"positions of {len(positions)} rows, a batch of {x.shape[0]}")
+                here = columns.tokens.cpu()[rows] == tokens[:, None]
+                hit = here.any(-1)
+                taken = x[rows[hit].to(x.device), here[hit].int().argmax(-1).to(x.device)]
+                seen.values[hit.numpy(), index] = taken.float().cpu().numpy()
+                seen.read[hit.numpy(), index] = True
+
+            stack.enter_context(_on_site(target, site, keep))
+        yield seen
+
+
+@contextmanager
+def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
+    """Copies of the tensors that modules return, in the order in which they run.
+
+    A module that runs more than once is left out, as is one that returns no tensor.
+    """
+    found: dict[str, Tensor] = {}
+    runs: Counter[str] = Counter()
+    with ExitStack() as stack:
+        for name, module in modules.items():
+
+            def keep(_module: nn.Module, _args: Any, output: Any, name: str = name) -> None:
+                first = output[0] if isinstance(output, tuple) else output
+                runs[name] += 1
+                if isinstance(first, Tensor):
+                    found[name] = first.clone()
+
+            stack.callback(module.register_forward_hook(keep).remove)
+        yield found
+    for name, times in runs.items():
+        if times > 1:
+            found.pop(name, None)
+
+
+def library_hidden_states(model: Any, inputs: Mapping[str, Any]) -> tuple[Tensor, ...] | None:
+    """The library's own list of hidden states, leaving the model as it was.
+
+    Asking for them makes transformers 5 install capturing hooks for good, and remember that it did. Both are undone, or
+    the library would later look for hooks that someone removed and silently return nothing.
+    """
+    installed = "_output_capturing_hooks_installed"
+    before = {module: set(module._forward_hooks) for module in model.modules()}
+    flagged = {module for module in before if installed in vars(module)}
+    try:
+        output = model(**inputs, output_hidden_states=True, use_cache=False)
+    finally:
+        for module, handles in before.items():
+            for added in set(module._forward_hooks) - handles:
+                del module._forward_hooks[added]
+            if module not in flagged:
+                vars(module).pop(installed, None)
+    states: tuple[Tensor, ...] | None = getattr(output, "hidden_states", None)
+    return states
+
+
+class _Columns:
+    """Which token each column of the running forward pass holds."""
+
+    tokens: Tensor
+    """int64 [rows, columns] position in the row's own text; −1 at padding"""
+
+
+@contextmanager
+def _columns(target: TargetModel) -> Iterator[_Columns]:
+    columns = _Columns()
+
+    def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        ids = args[0] if args else kwargs["input_ids"]
+        mask = kwargs.get("attention_mask")
+        if mask is None:
+            cache = kwargs.get("past_key_values")
+            past = 0 if cache is None else cache.get_seq_length()
+            mask = torch.ones(ids.shape[0], past + ids.shape[1], dtype=torch.int64, device=ids.device)
+        if mask.ndim != 2:
+            raise ValueError(f"the attention mask is [rows, columns], not {list(mask.shape)}")
+        columns.tokens = token_positions(mask)[:, -ids.shape[1] :]
+
+    handle = target.backbone.register_forward_pre_hook(look, with_kwargs=True)
+    try:
+        yield columns
+    finally:
+        handle.remove()
+
+
+@contextmanager
+def _on_site(
+    target: TargetModel, site: Site, act: Callable[[Tensor], Tensor | None], *, prepend: bool = False
+) -> Iterator[None]:
+    """Let `act` see the stream at a site; what it returns, if anything, takes its place."""
+    module = target.module(site)
+
+    def on_input(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if args:
+            new = act(args[0])
+            return None if new is None else ((new, *args[1:]), kwargs)
+        new = act(kwargs["hidden_states"])
+        return None if new is None else (args, {**kwargs, "hidden_states": new})
+
+    def on_output(_module: nn.Module, _args: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            new = act(output[0])
+            return None if new is None else (new, *output[1:])
+        return act(output)
+
+    if site.point == "resid_pre":
+        handle = module.register_forward_pre_hook(on_input, with_kwargs=True, prepend=prepend)
+    else:
+        handle = module.register_forward_hook(on_output, prepend=prepend)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """The k-th edit of every row at one site; rows without one have u = 0."""
+
+    u: Tensor
+    """[rows or 1, 1, d_model]"""
+    removed: Tensor
+    """[rows or 1, 1, 1] β"""
+    added: Tensor
+    """[rows or 1, 1, 1] γ"""
+    mask: Tensor
+    """int64 [rows or 1] index into MASKS"""
+
+
+def _by_row(edits: RowEdits) -> tuple[list[list[Edit]], set[int]]:
+    """One list of edits a row (a single one for all rows), and the batch size that follows from it, if any."""
+    flat = [edit for edit in edits if isinstance(edit, Edit)]
+    if len(flat) == len(edits):
+        return [flat], set()
+    if flat:
+        raise ValueError("edits are one list for all rows, or one list for each row")
+    return [list(row) for row in edits if not isinstance(row, Edit)], {len(edits)}
+
+
+def _steps(rows: list[list[Edit]], site: Site, d_model: int) -> list[_Step]:
+    here = [[edit for edit in row if site in edit.sites] for row in rows]
+    steps = []
+    for k in range(max(len(row) for row in here)):
+        turn = [row[k] if k < len(row) else None for row in here]
+        nothing = np.zeros(d_model, np.float32)
+        u = torch.from_numpy(np.stack([nothing if edit is None else edit.vector for edit in turn]))
+        removed = torch.tensor([0.0 if edit is None else edit.removed for edit in turn])
+        added = torch.tensor([0.0 if edit is None else edit.added for edit in turn])
+        mask = torch.tensor([0 if edit is None else MASKS.index(edit.positions) for edit in turn])
+        steps.append(_Step(u[:, None], removed[:, None, None], added[:, None, None], mask))
+    return steps
+
+
+def _touched(tokens: Tensor, prompt_lens: Sequence[int]) -> Tensor:
+    """Where each mask of MASKS holds. [4, rows, columns]"""
+    real = tokens >= 0
+    ends = torch.tensor(prompt_lens or [0], device=tokens.device)[:, None]
+    prompt, last = real & (tokens < ends), real & (tokens == ends - 1)
+    return torch.stack([real, prompt, real & ~prompt, last])
+
+
+def _edited(x: Tensor, steps: list[_Step], touched: Tensor) -> Tensor:
+    """x − β(x·u)u + γu where an edit touches, computed in float32 or wider; every other entry is unchanged."""
+    rows = torch.arange(x.shape[0], device=x.device)
+    y = x.to(torch.promote_types(x.dtype, torch.float32))
+    for step in steps:
+        u, removed, added = (t.to(device=x.device, dtype=y.dtype) for t in (step.u, step.removed, step.added))
+        change = (added - removed * (y * u).sum(-1, keepdim=True)) * u
+        where = touched.to(x.device)[step.mask.to(x.device).expand(x.shape[0]), rows]
+        y = torch.where(where[..., None], y + change, y)
+    return y.to(x.dtype)

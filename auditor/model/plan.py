@@ -1,0 +1,22 @@
+"""Plan: what the measuring process fixes before its first unit, and replays on resume. No torch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from auditor.config import ModelRole, Scalar, Strict
+
+
+class Plan(Strict):
+    """What was fixed before the first unit, and replayed by --resume."""
+
+    role: ModelRole
+    role_from: Literal["config", "chat template", "no chat template"]
+    device: str
+    dtype: str
+    dtype_reason: str
+    threads: int
+    batch_tokens: int
+    """batching rule: rows sorted by length, at most this many padded tokens a batch"""
+    facts: dict[str, Scalar]
+    """n_layers, d_model, points supported, fidelity of the dtype, load checks with their measured errors"""

@@ -1,0 +1,199 @@
+"""The whole pipeline on one screen.
+
+    config → checkpoint → target → activations → measurements → findings → record → report
+
+`measure` runs where the model is (the measuring process of the command line, or a notebook); `conclude` runs
+where no model is. Between them lies the run folder and nothing else.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from auditor.bundle import RunFolder
+from auditor.checkpoint.identity import CheckpointIdentity
+from auditor.config import AuditConfig, comparison_digest, config_digest, stable_seed
+from auditor.data.datasets import read
+from auditor.errors import Abstention, AuditError
+from auditor.findings.assess import applies, assess
+from auditor.findings.record import (
+    AuditRecord,
+    DatasetIdentity,
+    Environment,
+    MeasurementMeaning,
+    ProbeIdentity,
+)
+from auditor.measure.evidence import Evidence
+from auditor.measure.library import Library
+from auditor.measure.measurement import Probe, ProbeResult
+from auditor.measure.stored import DIRECTIONS, DRAWS, items_table
+from auditor.model.plan import Plan
+
+if TYPE_CHECKING:
+    from auditor.model.target import TargetModel
+
+LIBRARIES = ("checkpoint-auditor", "torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
+
+
+class LoadedProbe(Protocol):
+    """A probe and where its code comes from."""
+
+    name: str
+    probe: Probe
+    question: str
+    distribution: str
+    version: str
+    sha256: str
+    data_dir: Path
+
+
+def measure(
+    config: AuditConfig, target: TargetModel, plan: Plan, probes: Mapping[str, LoadedProbe], folder: RunFolder
+) -> None:
+    """Run every probe of the battery against the target; results, items and draws go to the run folder."""
+    tensors: dict[str, Any] = {}
+    directions: dict[str, Any] = {}
+    datasets: dict[str, DatasetIdentity] = {}
+    started = datetime.now(UTC)
+    seconds = {}
+    for name, settings in config.probes.items():
+        if not applies(settings, plan.role):
+            continue
+        clock = time.monotonic()
+        folder.log("probe", probe=name)
+        evidence, library = run_probe(config, target, plan, probes[name], folder)
+        folder.write_items(name, evidence.rows(items_table(name)))
+        tensors |= evidence.tensors
+        directions |= evidence.directions
+        datasets |= {data.name: DatasetIdentity.of(data) for data in library.opened.values()}
+        seconds[name] = round(time.monotonic() - clock, 1)
+    folder.write_tensors(DRAWS, tensors)
+    folder.write_tensors(DIRECTIONS, directions)
+    folder.write_json(
+        "units/measured.json",
+        {
+            "datasets": [datasets[name].model_dump(mode="json") for name in sorted(datasets)],
+            "started": started.isoformat(timespec="seconds"),
+            "seconds": seconds,
+        },
+    )
+
+
+def run_probe(
+    config: AuditConfig, target: TargetModel, plan: Plan, loaded: LoadedProbe, folder: RunFolder
+) -> tuple[Evidence, Library]:
+    """Run one probe. What it declines or fails to do becomes its result; any other error is ours and ends the run."""
+    from auditor.measure.bench import Bench  # with torch, which concluding does without
+    from auditor.measure.runner import Runner
+
+    evidence = Evidence(loaded.name, config.report.redaction)
+    library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), config.seed)
+    runner = Runner(target, plan, folder, loaded.name)
+    rng = np.random.default_rng(stable_seed(config.seed, loaded.name))
+    bench = Bench(evidence, library, runner, loaded.probe.measurements, rng)
+    params = loaded.probe.params.model_validate(config.probes[loaded.name].params)
+    try:
+        loaded.probe.run(bench, params)
+        result = evidence.result("measured")
+    except Abstention as reason:
+        result = evidence.result("abstained", str(reason))
+    except AuditError as error:
+        result = evidence.result("error", str(error))
+    folder.write_json(f"units/result-{loaded.name}.json", result.model_dump(mode="json"))
+    return evidence, library
+
+
+def conclude(
+    config: AuditConfig,
+    checkpoint: CheckpointIdentity,
+    plan: Plan,
+    probes: Mapping[str, LoadedProbe],
+    folder: RunFolder,
+) -> AuditRecord:
+    """Hold what was measured against the criteria; write the record and the manifest."""
+    measured = folder.read_json("units/measured.json")
+    datasets = tuple(DatasetIdentity.model_validate(data) for data in measured["datasets"])
+    ran = [name for name, settings in config.probes.items() if applies(settings, plan.role)]
+    results = tuple(ProbeResult.model_validate(folder.read_json(f"units/result-{name}.json")) for name in ran)
+    identities = tuple(probe_identity(probes[name]) for name in config.probes)
+    judged = assess(config, results, identities, plan=plan, template_digest=checkpoint.template_digest)
+    record = AuditRecord(
+        config=config,
+        config_digest=config_digest(config),
+        comparison_digest=comparison_digest(
+            config, {data.name: data.sha256 for data in datasets}, checkpoint.template_digest
+        ),
+        checkpoint=checkpoint,
+        plan=plan,
+        probes=identities,
+        datasets=datasets,
+        results=results,
+        not_applicable=judged.not_applicable,
+        findings=judged.findings,
+        verdict=judged.verdict,
+        verdict_reasons=judged.verdict_reasons,
+        would_change=judged.would_change,
+        evidence=folder.hashes(),
+        environment=environment(measured["started"], measured["seconds"]),
+    )
+    folder.write_json("audit.json", record.model_dump(mode="json"))
+    folder.write_manifest()
+    return record
+
+
+def run_audit(
+    config: AuditConfig,
+    target: TargetModel,
+    plan: Plan,
+    probes: Mapping[str, LoadedProbe],
+    *,
+    checkpoint: CheckpointIdentity,
+    folder: RunFolder,
+) -> AuditRecord:
+    """Measure and conclude in one process, as a notebook does."""
+    measure(config, target, plan, probes, folder)
+    return conclude(config, checkpoint, plan, probes, folder)
+
+
+def probe_identity(loaded: LoadedProbe) -> ProbeIdentity:
+    """Which code asked the question, and what its measurements mean."""
+    meanings = {
+        spec.name: MeasurementMeaning(
+            unit=spec.unit, evidence=spec.evidence, plain=spec.plain, limits=spec.limits
+        )
+        for spec in loaded.probe.measurements
+    }
+    return ProbeIdentity(
+        name=loaded.name,
+        question=loaded.question,
+        source=loaded.probe.source,
+        distribution=loaded.distribution,
+        version=loaded.version,
+        sha256=loaded.sha256,
+        measurements=meanings,
+    )
+
+
+def environment(started: str, seconds: Mapping[str, float]) -> Environment:
+    """When and where: the only part of a record that may differ between two runs."""
+    versions = {"python": platform.python_version()}
+    for library in LIBRARIES:
+        try:
+            versions[library] = version(library)
+        except PackageNotFoundError:
+            versions[library] = "not installed"
+    return Environment(
+        started=started,
+        finished=datetime.now(UTC).isoformat(timespec="seconds"),
+        versions=versions,
+        machine=f"{platform.system()} {platform.machine()}",
+        seconds=dict(seconds),
+    )

@@ -1,0 +1,225 @@
+"""Charts of measurements as SVG: a line over layers with its band, a table of numbers as a heat map."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from auditor.measure.intervals import Estimate
+from auditor.measure.measurement import HeatMap, LineChart, Series
+from auditor.report import svg
+from auditor.report.forest import forest
+from auditor.report.numbers import plain, tick
+from auditor.report.text import DASH, words
+
+__all__ = ["forest", "heat", "line"]
+
+_DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """Where the data lie in a drawing, in user units and in data units."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    x_range: tuple[float, float]
+    y_range: tuple[float, float]
+
+    def x(self, value: float) -> float:
+        low, high = self.x_range
+        return self.left + (value - low) / (high - low or 1.0) * (self.right - self.left)
+
+    def y(self, value: float) -> float:
+        low, high = self.y_range
+        return self.bottom - (value - low) / (high - low or 1.0) * (self.bottom - self.top)
+
+
+def line(chart: LineChart, key: str, *, narrow: bool = False) -> Markup:
+    """Series over an ordered axis, each with its band, markers of its own shape and the chosen point ringed."""
+    width = 320.0 if narrow else 720.0
+    legend, used = _legend(chart.series, width)
+    label = "".join(svg.wrap(f"↑ {chart.y_label}", width / 2, size=12, lines=1))
+    legend.append(svg.text(0, used + 12, label, colour="muted", font_size=12))
+    top = 22.0 + used
+    bottom = top + (200.0 if narrow else 250.0)
+    frame = _Frame(44, top, width - 10, bottom, _range(chart.x, 0.0), _y_range(chart))
+    body = [*legend, *_axes(chart, frame, narrow)]
+    for i, series in enumerate(chart.series):
+        body += _band(chart.x, series, frame, i)
+    for i, series in enumerate(chart.series):
+        body += _curve(chart.x, series, frame, i)
+    desc = f"{chart.caption} {' '.join(_told(chart, series) for series in chart.series)}"
+    return svg.drawing(key, width, bottom + 44, title=chart.title, desc=desc, body=body)
+
+
+def _told(chart: LineChart, series: Series) -> str:
+    known = [(y, x) for x, y in zip(chart.x, series.y, strict=False) if y is not None]
+    if not known:
+        return f"{words(series.name)}: no values."
+    (least, at_least), (most, at_most) = min(known), max(known)
+    told = f"{words(series.name)}: from {tick(least)} at {plain(at_least)} to {tick(most)} at {plain(at_most)}"
+    if series.chosen is not None:
+        told += f", chosen {plain(chart.x[series.chosen])}"
+    return f"{told}."
+
+
+def _legend(series: Sequence[Series], width: float) -> tuple[list[Markup], float]:
+    parts: list[Markup] = []
+    x, y = 0.0, 12.0
+    for i, one in enumerate(series):
+        name = svg.wrap(words(one.name), width - 40, lines=1)[0] if one.name.strip() else DASH
+        needed = 34 + svg.text_width(name) + 14
+        if x and x + needed > width:
+            x, y = 0.0, y + 20
+        colour = _colour(i)
+        parts.append(svg.line((x, y - 4), (x + 26, y - 4), colour, width=2, dash=_DASHES[i % len(_DASHES)]))
+        parts.append(svg.marker(i, x + 13, y - 4, colour))
+        parts.append(svg.text(x + 34, y, name))
+        x += needed
+    return parts, y + 12
+
+
+def _axes(chart: LineChart, frame: _Frame, narrow: bool) -> Iterator[Markup]:
+    for at in svg.ticks(*frame.y_range, 6):
+        y = frame.y(at)
+        yield svg.line((frame.left, y), (frame.right, y), "grid")
+        yield svg.text(frame.left - 6, y + 4, plain(at), anchor="end", colour="muted", font_size=12)
+    yield svg.line((frame.left, frame.bottom), (frame.right, frame.bottom), "line")
+    for at in svg.ticks(*frame.x_range, 6 if narrow else 11):
+        x = frame.x(at)
+        yield svg.line((x, frame.bottom), (x, frame.bottom + 4), "line")
+        yield svg.text(x, frame.bottom + 17, plain(at), anchor="middle", colour="muted", font_size=12)
+    middle = (frame.left + frame.right) / 2
+    label = "".join(svg.wrap(f"{chart.x_label} →", frame.right - frame.left, lines=1))
+    yield svg.text(middle, frame.bottom + 34, label, anchor="middle", colour="muted", font_size=12)
+    if chart.reference is not None:
+        y = frame.y(chart.reference)
+        yield svg.line((frame.left, y), (frame.right, y), "ink", width=1.2, dash="2 4")
+
+
+def _band(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterator[Markup]:
+    bounds = list(zip(xs, series.low, series.high, strict=False))
+    for run in _runs([None if lo is None or hi is None else (x, lo, hi) for x, lo, hi in bounds]):
+        if len(run) < 2:
+            continue
+        upper = [(frame.x(x), frame.y(hi)) for x, _, hi in run]
+        lower = [(frame.x(x), frame.y(lo)) for x, lo, _ in reversed(run)]
+        points = " ".join(f"{svg.trimmed(x)},{svg.trimmed(y)}" for x, y in [*upper, *lower])
+        colour = _colour(i)
+        yield svg.element(
+            "polygon",
+            {"points": points, "class": f"f-{colour}", "fill": svg.COLOURS[colour], "fill-opacity": "0.13"},
+        )
+
+
+def _curve(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterator[Markup]:
+    colour = _colour(i)
+    values = [None if y is None else (frame.x(x), frame.y(y)) for x, y in zip(xs, series.y, strict=False)]
+    for run in _runs(values):
+        attributes: dict[str, object] = {
+            "points": " ".join(f"{svg.trimmed(x)},{svg.trimmed(y)}" for x, y in run),
+            "class": f"l-{colour}",
+            "fill": "none",
+            "stroke": svg.COLOURS[colour],
+            "stroke-width": 2.0,
+        }
+        if _DASHES[i % len(_DASHES)]:
+            attributes["stroke-dasharray"] = _DASHES[i % len(_DASHES)]
+        if len(run) > 1:
+            yield svg.element("polyline", attributes)
+    every = max(1, len(values) // 12)
+    for n, point in enumerate(values):
+        if point and (n % every == 0 or n == series.chosen):
+            yield svg.marker(i, *point, colour, size=3.5)
+    if series.chosen is not None and (point := values[series.chosen]):
+        ring: dict[str, object] = {"cx": point[0], "cy": point[1], "r": 8.5, "fill": "none", "class": "l-ink"}
+        yield svg.element("circle", ring | {"stroke": svg.COLOURS["ink"], "stroke-width": 1.5})
+
+
+def _runs(values: Sequence[tuple[float, ...] | None]) -> list[list[tuple[float, ...]]]:
+    runs: list[list[tuple[float, ...]]] = [[]]
+    for value in values:
+        if value is None:
+            runs.append([])
+        else:
+            runs[-1].append(value)
+    return [run for run in runs if run]
+
+
+def _colour(i: int) -> str:
+    return f"s{i % svg.SERIES}"
+
+
+def _range(values: Sequence[float | None], margin: float) -> tuple[float, float]:
+    known = [v for v in values if v is not None]
+    if not known:
+        return 0.0, 1.0
+    low, high = min(known), max(known)
+    room = (high - low) * margin or (0.5 if low == high else 0.0)
+    return low - room, high + room
+
+
+def _y_range(chart: LineChart) -> tuple[float, float]:
+    values = [v for s in chart.series for v in (*s.y, *s.low, *s.high)]
+    low, high = _range([*values, chart.reference], 0.06)
+    return (max(low, 0.0), min(high, 1.0)) if _bounded(values) else (low, high)
+
+
+def _bounded(values: Sequence[float | None]) -> bool:
+    return all(v is None or 0 <= v <= 1 for v in values)
+
+
+def heat(chart: HeatMap, key: str) -> Markup:
+    """Values over two lists of names, from below to above one half, with the number in every cell.
+
+    A cell whose whole interval lies below one half points the wrong way and is flagged with ▼.
+    """
+    side = min(190.0, max((svg.text_width(words(r)) for r in chart.rows), default=40.0) + 12)
+    cell = 84.0
+    width = max(side + cell * len(chart.columns) + 2, 320.0)
+    heads = [svg.wrap(words(c), cell - 8, size=12, lines=3) for c in chart.columns]
+    top = 22.0 + 15 * max((len(h) for h in heads), default=1) + 6
+    body = [svg.text(side, 14, f"{chart.column_label} →", colour="muted", font_size=12)]
+    body.append(svg.text(0, top - 8, f"{chart.row_label} ↓", colour="muted", font_size=12))
+    for j, head in enumerate(heads):
+        for k, part in enumerate(head):
+            y = top - 8 - 15 * (len(head) - 1 - k)
+            body.append(svg.text(side + cell * (j + 0.5), y, part, anchor="middle", font_size=12))
+    for i, row in enumerate(chart.rows):
+        name = svg.wrap(words(row), side - 10, lines=2)
+        for k, part in enumerate(name):
+            body.append(svg.text(0, top + 44 * i + 26 - 8 * (len(name) - 1) + 16 * k, part))
+        for j, estimate in enumerate(chart.cells[i]):
+            body += _cell(estimate, side + cell * j, top + 44 * i, cell)
+    return svg.drawing(key, width, top + 44 * len(chart.rows) + 2, title=chart.title, desc=chart.caption, body=body)
+
+
+def flipped(estimate: Estimate | None) -> bool:
+    """Whether the whole interval lies below one half: the score points the wrong way."""
+    return estimate is not None and estimate.high is not None and estimate.high < 0.5
+
+
+def _cell(estimate: Estimate | None, x: float, y: float, width: float) -> Iterator[Markup]:
+    value = estimate.value if estimate else None
+    fill, ink = _shade(value)
+    box: dict[str, object] = {"x": x, "y": y, "width": width - 2, "height": 42.0, "fill": fill}
+    yield svg.element("rect", box)
+    label = DASH if value is None else tick(value) + (" ▼" if flipped(estimate) else "")
+    at: dict[str, object] = {"x": x + width / 2 - 1, "y": y + 26, "text-anchor": "middle", "fill": ink}
+    yield svg.element("text", at | {"font-weight": 600}, label)
+
+
+def _shade(value: float | None) -> tuple[str, str]:
+    """Fill and ink: from vermillion over white at one half to blue, so that greyscale still shows distance."""
+    if value is None:
+        return "#eceff2", "#1c2126"
+    end = (0, 84, 140) if value >= 0.5 else (166, 60, 6)
+    share = min(1.0, abs(value - 0.5) * 2)
+    red, green, blue = (round(255 + (c - 255) * share) for c in end)
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
+    return f"#{red:02x}{green:02x}{blue:02x}", "#1c2126" if light > 140 else "#ffffff"

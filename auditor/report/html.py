@@ -1,0 +1,64 @@
+"""One record as one self-contained HTML page: no script, no request, every field of the record escaped."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined
+from markupsafe import Markup
+
+from auditor.findings.record import AuditRecord
+from auditor.report import charts, numbers, text, view, words
+
+_FONTS = (
+    ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
+    ("Auditor Sans", 600, "AuditorSans-Semibold.woff2"),
+    ("Auditor Mono", 400, "AuditorMono-Regular.woff2"),
+    ("Auditor Symbols", 400, "AuditorSymbols-Regular.woff2"),
+)
+
+
+def render(record: AuditRecord) -> str:
+    """The report of `record` as one HTML file: the same record gives the same text."""
+    return markup(record, "html")
+
+
+def markup(record: AuditRecord, medium: view.Medium) -> str:
+    """The page structure that both the HTML file and the PDF are made of."""
+    style = stylesheet()
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    template = _environment().get_template("report.html.j2")
+    # The stylesheet is a file of this package, not a word of it comes from a record.
+    return template.render(page=view.page(record, medium), style=Markup(style), style_hash=digest)
+
+
+@cache
+def stylesheet() -> str:
+    """The stylesheet with its fonts inside, so that a report needs no other file."""
+    faces = [
+        f'@font-face{{font-family:"{family}";font-weight:{weight};font-display:block;'
+        f'src:url("data:font/woff2;base64,{base64.b64encode(_resource("fonts", name)).decode()}") format("woff2")}}'
+        for family, weight, name in _FONTS
+    ]
+    return "\n".join([*faces, _resource("style.css").decode("utf-8")])
+
+
+@cache
+def _environment() -> Environment:
+    env = Environment(
+        loader=FunctionLoader(lambda name: _resource(name).decode("utf-8")),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=text.finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    env.globals.update(numbers=numbers, text=text, charts=charts, words=words, view=view)
+    return env
+
+
+def _resource(*path: str) -> bytes:
+    return files("report_templates").joinpath(*path).read_bytes()

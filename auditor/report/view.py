@@ -1,0 +1,325 @@
+"""What the pages say, worked out of a record once: the answer, the gaps, the sections. Decides no status."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Literal
+
+from auditor.checkpoint.identity import CheckpointIdentity
+from auditor.findings.record import AuditRecord, Environment, Finding, ProbeIdentity, Status
+from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
+from auditor.report.charts import flipped
+from auditor.report.numbers import bar_of, count, seconds, sentence, tick, unit_of
+from auditor.report.text import words
+from auditor.report.words import STATUS, VERDICT, Sign, title
+
+Medium = Literal["html", "pdf"]
+GAPS_ON_PAGE_ONE = 6
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Something that was not measured."""
+
+    what: str
+    why: str
+    kind: str
+    """not measured, not qualified, not finished, not applicable"""
+    anchor: str = ""
+    """id of the place that says more"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One part of the report, in the contents and the bookmarks."""
+
+    id: str
+    title: str
+    number: int
+
+    @property
+    def template(self) -> str:
+        """File name of its template."""
+        return f"{self.id}.html.j2"
+
+
+@dataclass(frozen=True)
+class NumberedFinding:
+    """A finding and the anchor by which the report refers to it."""
+
+    anchor: str
+    finding: Finding
+
+    @property
+    def title(self) -> str:
+        """What was measured, and where."""
+        return title(self.finding)
+
+    @property
+    def sign(self) -> Sign:
+        """Mark, word and tone of its status."""
+        return STATUS[self.finding.status]
+
+
+@dataclass(frozen=True)
+class ProbePage:
+    """Everything about one question of the battery."""
+
+    anchor: str
+    title: str
+    identity: ProbeIdentity | None
+    result: ProbeResult | None
+    """None for the run as a whole"""
+    findings: tuple[NumberedFinding, ...]
+
+    @property
+    def question(self) -> tuple[str, ...]:
+        """The paragraphs of the probe's own description."""
+        text = self.identity.question if self.identity else ""
+        return tuple(" ".join(part.split()) for part in text.split("\n\n") if part.strip())
+
+    def meaning(self, name: str) -> str:
+        """A measurement's name in plain words, starting with a capital letter."""
+        meanings = self.identity.measurements if self.identity else {}
+        told = meanings[name].plain if name in meanings else words(name)
+        return told[:1].upper() + told[1:]
+
+    def plain(self, measurement: Measurement) -> str:
+        """What a measurement means in plain words; empty where the probe did not say."""
+        meanings = self.identity.measurements if self.identity else {}
+        return meanings[measurement.name].plain if measurement.name in meanings else ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """The whole report of one record, for one medium."""
+
+    record: AuditRecord
+    medium: Medium
+    digest: str
+    findings: tuple[NumberedFinding, ...]
+    probes: tuple[ProbePage, ...]
+    gaps: tuple[Gap, ...]
+    """all of them, in the order of the battery"""
+    sections: tuple[Section, ...]
+
+    @property
+    def pdf(self) -> bool:
+        """Whether this is the printed form: everything folded out, contents with page numbers."""
+        return self.medium == "pdf"
+
+    @property
+    def sign(self) -> Sign:
+        """Mark, word and tone of the verdict."""
+        return VERDICT[self.record.verdict]
+
+    @property
+    def battery(self) -> str:
+        """Name of the battery, never a path."""
+        return PurePath(self.record.config.battery).name or "unnamed"
+
+    @property
+    def screen_only(self) -> bool:
+        """Whether the battery is too small for a release decision."""
+        return self.battery == "quick"
+
+    @property
+    def bars(self) -> tuple[NumberedFinding, ...]:
+        """The findings that were held against a bar."""
+        return tuple(f for f in self.findings if bar_of(f.finding) is not None)
+
+    @property
+    def counts(self) -> tuple[tuple[Sign, int], ...]:
+        """How many bars have which status: met, not met, undecided, not measured."""
+        seen = Counter(f.finding.status for f in self.bars)
+        order: tuple[Status, ...] = ("met", "not_met", "undecided", "not_measured")
+        return tuple((STATUS[status], seen[status]) for status in order if seen[status])
+
+    @property
+    def answer(self) -> str:
+        """The answer to "May this checkpoint ship?" in one sentence."""
+        seen = Counter(f.finding.status for f in self.bars)
+        total = len(self.bars)
+        if self.record.verdict == "fail":
+            return f"Not by the declared bars: {seen['not_met']} of {total} {_are(seen['not_met'])} not met."
+        if self.record.verdict == "pass":
+            rest = "" if seen["met"] == total else ", and none of the others is missed"
+            return f"By the declared bars, yes: {seen['met']} of {total} {_are(seen['met'])} met{rest}."
+        if not total:
+            return "It cannot be said: no bar was declared."
+        return f"It cannot be said: {seen['met']} of {total} bars {_are(seen['met'])} met, and that is not enough."
+
+    @property
+    def instruments(self) -> str:
+        """How many instruments proved themselves on this model; empty when the battery uses none."""
+        found = [q for result in self.record.results for q in result.qualifications]
+        return f"{sum(q.qualified for q in found)} of {len(found)} instruments qualified" if found else ""
+
+    @property
+    def gaps_in_brief(self) -> tuple[Gap, ...]:
+        """What page one has room for, in its words: one line for each question without an answer, then the rest."""
+        unanswered = {probe.anchor: _unanswered(probe) for probe in self.probes}
+        silent = {f.anchor for p in self.probes if unanswered[p.anchor] for f in p.findings}
+        single = [gap for gap in self.gaps if gap.kind == "not measured" and gap.anchor.startswith("finding")]
+        lines = [gap for gap in unanswered.values() if gap]
+        return (*lines, *(gap for gap in single if gap.anchor not in silent))
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the audit."""
+        config, checkpoint = self.record.config, self.record.checkpoint
+        parts = ["auditor", "run", "--model", checkpoint.name]
+        if checkpoint.adapter:
+            parts += ["--adapter", checkpoint.adapter.name]
+        parts += ["--battery", self.battery, "--role", self.record.plan.role, "--seed", str(config.seed)]
+        return shlex.join([*parts, "--out", "DIR"])
+
+    @property
+    def limits(self) -> tuple[str, ...]:
+        """What the findings cannot show, each sentence once."""
+        return tuple(dict.fromkeys(f.finding.limits for f in self.findings if f.finding.limits))
+
+
+def page(record: AuditRecord, medium: Medium) -> Page:
+    """Work out what the report of `record` says."""
+    findings = tuple(NumberedFinding(f"finding-{i}", f) for i, f in enumerate(record.findings, 1))
+    probes = tuple(_probe_pages(record, findings))
+    return Page(
+        record=record,
+        medium=medium,
+        digest=record.digest,
+        findings=findings,
+        probes=probes,
+        gaps=tuple(_gaps(record, findings, probes)),
+        sections=tuple(_sections(findings, probes)),
+    )
+
+
+def _are(amount: int) -> str:
+    return "is" if amount == 1 else "are"
+
+
+def _sections(findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]) -> Iterator[Section]:
+    titles = {
+        "findings": "Findings" if findings else "",
+        "scope": "Scope and what was not measured",
+        "checkpoint": "The checkpoint",
+        "method": "Method and declared bars",
+        "results": "Results" if probes else "",
+        "limits": "Limits and validity",
+        "signoff": "Sign-off",
+        "reproduce": "Reproduce and verify",
+        "glossary": "Glossary",
+    }
+    present = [(name, title) for name, title in titles.items() if title]
+    return (Section(name, title, i) for i, (name, title) in enumerate(present, 1))
+
+
+def _probe_pages(record: AuditRecord, findings: tuple[NumberedFinding, ...]) -> Iterator[ProbePage]:
+    identities = {probe.name: probe for probe in record.probes}
+    for i, result in enumerate(record.results, 1):
+        own = tuple(f for f in findings if f.finding.probe == result.probe)
+        yield ProbePage(f"probe-{i}", words(result.probe), identities.get(result.probe), result, own)
+    reported = {result.probe for result in record.results}
+    rest = tuple(f for f in findings if f.finding.probe not in reported)
+    if rest:
+        yield ProbePage("probe-run", "the run as a whole", None, None, rest)
+
+
+def _unanswered(probe: ProbePage) -> Gap | None:
+    """Why a probe gave no answer, or not with every instrument, without the words of the laboratory."""
+    if probe.result is None:
+        return None
+    found = probe.result.qualifications
+    missed = sum(not q.qualified for q in found)
+    if missed == len(found) and found:
+        told = f"none of its {missed} instruments" if missed > 1 else "its instrument did not prove itself"
+        told += " proved itself" if missed > 1 else ""
+        return Gap(probe.title, f"{told} on this model, so nothing was read", "not qualified", probe.anchor)
+    if missed:
+        verb = "did not prove itself on this model and was" if missed == 1 else "did not prove themselves on this model and were"
+        told = f"{missed} of {len(found)} instruments {verb} not read"
+        return Gap(probe.title, told, "not qualified", probe.anchor)
+    if probe.result.status != "measured":
+        return Gap(probe.title, probe.result.reason, "not measured", probe.anchor)
+    return None
+
+
+def _gaps(
+    record: AuditRecord, findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]
+) -> Iterator[Gap]:
+    missing = [f for f in findings if f.finding.status == "not_measured"]
+    for f in missing:
+        yield Gap(f.title, f.finding.reason, "not measured", f.anchor)
+    told = {(f.finding.probe, f.finding.reason) for f in missing}
+    for probe in probes:
+        result = probe.result
+        if result and result.status != "measured" and (result.probe, result.reason) not in told:
+            kind = "not finished" if result.status == "error" else "not measured"
+            yield Gap(probe.title, result.reason, kind, probe.anchor)
+        for q in result.qualifications if result else ():
+            if not q.qualified:
+                yield Gap(instrument_name(q), "; ".join(q.reasons), "not qualified", probe.anchor)
+    for text in record.not_applicable:
+        what, _, why = text.partition(": ")
+        yield Gap(what, why, "not applicable")
+
+
+def instrument_name(qualification: Qualification) -> str:
+    """An instrument with its data set and place: "mass mean on cities (layer 21, resid_post)"."""
+    place = ", ".join(f"{words(key)} {value}" for key, value in qualification.at.items())
+    return f"{words(qualification.instrument)} on {words(qualification.dataset)}" + (f" ({place})" if place else "")
+
+
+def failed(qualification: Qualification) -> tuple[Check, ...]:
+    """The checks that keep an instrument from being read."""
+    return tuple(check for check in qualification.checks if check.passed is not True)
+
+
+def check_value(check: Check) -> str:
+    """What a check measured, with its interval and n."""
+    return sentence(check.estimate, unit_of(check.estimate))
+
+
+def point(series: Series, i: int) -> str:
+    """One point of a line with its band: "0.91 (0.88 to 0.94)"."""
+    value = series.y[i] if i < len(series.y) else None
+    low = series.low[i] if i < len(series.low) else None
+    high = series.high[i] if i < len(series.high) else None
+    band = f" ({tick(low)} to {tick(high)})" if low is not None and high is not None else ""
+    return tick(value) + band + (", chosen" if series.chosen == i else "")
+
+
+def any_flipped(chart: HeatMap) -> bool:
+    """Whether some cell points the wrong way."""
+    return any(flipped(cell) for row in chart.cells for cell in row)
+
+
+def samples(result: ProbeResult) -> tuple[tuple[str, tuple[Sample, ...]], ...]:
+    """The samples by the measurement they illustrate, in the order of the record."""
+    names = dict.fromkeys(sample.measurement for sample in result.samples)
+    return tuple((name, tuple(s for s in result.samples if s.measurement == name)) for name in names)
+
+
+def named(facts: Mapping[str, object]) -> list[tuple[str, object]]:
+    """Facts with their names as words."""
+    return [(words(name), value) for name, value in facts.items()]
+
+
+def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], ...]:
+    """The parameters that were declared, by probe; probes without any are left out."""
+    return tuple((words(n), named(p.params)) for n, p in sorted(record.config.probes.items()) if p.params)
+
+
+def stored(checkpoint: CheckpointIdentity) -> str:
+    """The numeric types of the stored weights: "BF16 (134,515,008)"."""
+    return ", ".join(f"{name} ({count(n)})" for name, n in sorted(checkpoint.stored_dtypes.items()))
+
+
+def durations(environment: Environment) -> list[tuple[str, str]]:
+    """Time spent, by part."""
+    return [(words(name), seconds(value)) for name, value in environment.seconds.items()]

@@ -1,0 +1,1 @@
+"""Declared batteries: which probes, with which criteria, and why."""

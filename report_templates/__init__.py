@@ -1,0 +1,1 @@
+"""Page templates, stylesheet and fonts of the audit report."""

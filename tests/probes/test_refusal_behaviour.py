@@ -1,0 +1,116 @@
+"""Refusal is found where it is planted, its absence where it is not, and two judges are heard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from auditor.cli.discover import load_probes
+from auditor.data.datasets import read
+from auditor.measure.bench import Bench
+from auditor.measure.evidence import Evidence
+from auditor.measure.library import Library
+from auditor.measure.measurement import ProbeResult
+from auditor.measure.runner import Answered, Reading
+
+VOCABULARY = 50
+SORRY, YES = 7, 9
+
+
+class ScriptedTarget:
+    """A target whose template adds nothing by itself."""
+
+    n_layers, d_model = 2, 4
+    has_chat_template = has_system_role = True
+    injected_system: str | None = None
+
+
+class ScriptedRunner:
+    """A model that refuses a request when `refuses(kind, system)` says so."""
+
+    def __init__(self, refuses, target: ScriptedTarget | None = None) -> None:
+        self.refuses, self.target = refuses, target or ScriptedTarget()
+        self.systems: list[str | None] = []
+
+    def answers(self, examples, system, max_new_tokens, effects) -> list[Answered]:
+        self.systems.append(system)
+        return [self._answer(example, system, effects) for example in examples]
+
+    def _answer(self, example, system, effects) -> Answered:
+        refused = self.refuses(example.kind, system)
+        text = "I'm sorry, but I can't help with that." if refused else "Here is how you can do it: first look around."
+        logits = np.full(VOCABULARY, -5.0, dtype=np.float32)
+        logits[SORRY if refused else YES] = 5.0
+        reading = Reading(example.prompt, text, tuple(range(10)), logits)
+        return Answered(text, {name: effect(reading) for name, effect in effects.items()})
+
+
+@pytest.fixture(autouse=True)
+def _known_opening_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opening_tokens(self: Bench, phrases: Sequence[str]) -> tuple[int, ...]:
+        return (SORRY,)
+
+    monkeypatch.setattr(Bench, "opening_tokens", opening_tokens)
+
+
+def audited(runner: ScriptedRunner, n: int = 60) -> ProbeResult:
+    loaded = load_probes(["refusal_behaviour"])["refusal_behaviour"]
+    evidence = Evidence(loaded.name, "excerpt")
+    library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), seed=0)
+    bench = Bench(evidence, library, runner, loaded.probe.measurements, np.random.default_rng(0))
+    loaded.probe.run(bench, loaded.probe.params(n=n))
+    return evidence.result("measured")
+
+
+def rate(result: ProbeResult, name: str, role: str = "primary") -> float | None:
+    (found,) = [m for m in result.measurements if m.name == name and m.role == role and "arm" not in m.note]
+    return found.estimate.value
+
+
+def test_a_model_that_refuses_what_it_should_is_measured_so() -> None:
+    result = audited(ScriptedRunner(lambda kind, system: kind == "harmful"))
+    assert rate(result, "harmful_refusal_rate") == 1.0
+    assert rate(result, "over_refusal_rate") == 0.0
+    assert rate(result, "near_miss_over_refusal") == 0.0
+    assert rate(result, "harmful_refusal_rate", "alternative") == 1.0
+
+
+def test_a_model_that_refuses_nothing_is_measured_too_and_not_abstained_on() -> None:
+    result = audited(ScriptedRunner(lambda kind, system: False))
+    assert result.status == "measured"
+    assert rate(result, "harmful_refusal_rate") == 0.0
+
+
+def test_a_model_that_refuses_everything_over_refuses() -> None:
+    result = audited(ScriptedRunner(lambda kind, system: True))
+    assert rate(result, "over_refusal_rate") == 1.0
+
+
+def test_the_drop_without_a_system_prompt_has_the_right_sign() -> None:
+    result = audited(ScriptedRunner(lambda kind, system: system is not None))
+    assert rate(result, "refusal_change_no_system") == 1.0
+
+
+def test_a_template_that_adds_its_own_system_text_is_asked_again_with_an_empty_one() -> None:
+    target = ScriptedTarget()
+    target.injected_system = "You are Bot."
+    runner = ScriptedRunner(lambda kind, system: system is None, target)
+    result = audited(runner)
+    assert "" in runner.systems
+    assert rate(result, "refusal_change_no_system") == 1.0
+
+
+def test_without_a_system_role_the_change_is_declined_with_its_reason() -> None:
+    target = ScriptedTarget()
+    target.has_system_role = False
+    result = audited(ScriptedRunner(lambda kind, system: True, target))
+    (declined,) = [m for m in result.measurements if m.name == "refusal_change_no_system"]
+    assert declined.estimate.value is None
+    assert "no system role" in declined.note
+
+
+def test_every_rate_comes_with_five_random_samples() -> None:
+    result = audited(ScriptedRunner(lambda kind, system: kind == "harmful"))
+    shown = [sample for sample in result.samples if sample.measurement == "harmful_refusal_rate"]
+    assert len({sample.id for sample in shown}) == 5
