@@ -13,8 +13,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -33,7 +32,7 @@ from auditor.findings.record import (
 )
 from auditor.measure.evidence import Evidence
 from auditor.measure.library import Library
-from auditor.measure.measurement import Probe, ProbeResult
+from auditor.measure.measurement import LoadedProbe, ProbeResult
 from auditor.measure.stored import DIRECTIONS, DRAWS, items_table
 from auditor.model.plan import Plan
 
@@ -41,18 +40,6 @@ if TYPE_CHECKING:
     from auditor.model.target import TargetModel
 
 LIBRARIES = ("checkpoint-auditor", "torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
-
-
-class LoadedProbe(Protocol):
-    """A probe and where its code comes from."""
-
-    name: str
-    probe: Probe
-    question: str
-    distribution: str
-    version: str
-    sha256: str
-    data_dir: Path
 
 
 def measure(

@@ -77,7 +77,8 @@ class Degenerate:
     """Empty, or repeating itself."""
 
     def __call__(self, reading: Reading) -> float:
-        return float(degenerate(reading.tokens))
+        written = reading.answer is None or reading.answer.strip()
+        return float(degenerate(reading.tokens if written else ()))
 
 
 RATES = {

@@ -179,6 +179,12 @@ def only_pickle(folder: Path) -> None:
     (folder / "pytorch_model.bin").write_bytes(pickle_payload(folder.parent / CANARY))
 
 
+def pickle_beside_a_stray(folder: Path) -> None:
+    """Weights as pickle, beside a safetensors file that no loader would take."""
+    (folder / "model.safetensors").rename(folder / "stray.safetensors")
+    (folder / "pytorch_model.bin").write_bytes(pickle_payload(folder.parent / CANARY))
+
+
 def pickle_and_code_beside(folder: Path) -> None:
     """Add a pickle and a code file, each with a payload."""
     (folder / "pytorch_model.bin").write_bytes(pickle_payload(folder.parent / CANARY))
@@ -261,6 +267,7 @@ INDEX = "model.safetensors.index.json"
 
 REFUSED = (
     Refused("weights only as pickle", only_pickle, "pytorch_model.bin"),
+    Refused("pickle beside other safetensors", pickle_beside_a_stray, "pytorch_model.bin"),
     Refused("symbolic link out", link_out, "notes.txt"),
     Refused("symbolic link inside", link_inside, WEIGHTS),
     Refused("linked folder", linked_folder, "more"),
@@ -361,6 +368,10 @@ REFUSED = (
     ),
     Refused("template by subscript", template("{{ messages['__class__'] }}"), "chat_template.jinja"),
     Refused("template by map", template("{{ messages|map(attribute='_x')|list }}"), "chat_template.jinja"),
+    Refused(
+        "template by mapped attr", template("{{ messages|map('attr', '_x')|list }}"), "chat_template.jinja"
+    ),
+    Refused("template by format", template("{{ '{0.__class__}'.format(messages) }}"), "__class__"),
     Refused("template that includes", template("{% include '/etc/passwd' %}"), "chat_template.jinja"),
     Refused("broken template", template("{% for %}"), "chat_template.jinja"),
     Refused("huge template", template("x" * 300_000), "chat_template.jinja"),
@@ -377,6 +388,9 @@ REFUSED = (
     Refused("infinite width", edit_json(CONFIG, hidden_size=float("inf")), "hidden_size"),
     Refused(
         "only GGUF", lambda f: (f / WEIGHTS).rename(f / "m.gguf") and None, "auditor convert", ConfigError
+    ),
+    Refused(
+        "oddly named", lambda f: (f / WEIGHTS).rename(f / "w.safetensors") and None, WEIGHTS, ConfigError
     ),
     Refused("no weights", lambda f: (f / WEIGHTS).unlink(), "model.safetensors", ConfigError),
     Refused("no config", lambda f: (f / CONFIG).unlink(), CONFIG, ConfigError),
@@ -412,6 +426,12 @@ ACCEPTED = (
         edit_json(CONFIG, _name_or_path="/home/x", _attn_implementation_autoset=True),
         "_name_or_path",
     ),
+    Accepted(
+        "other weights", edit_json(CONFIG, transformers_weights="../x.safetensors"), "transformers_weights"
+    ),
+    Accepted(
+        "undeclared key that the model reads", edit_json(CONFIG, model_type="qwen2", head_dim=4), "LlamaFor"
+    ),
     Accepted("native attention", edit_json(CONFIG, attn_implementation="sdpa"), "attn_implementation"),
     Accepted("trust declined", edit_json(CONFIG, trust_remote_code=False), "trust_remote_code"),
     Accepted("labels", edit_json(CONFIG, label2id={"_private": 0}), "label2id"),
@@ -428,6 +448,7 @@ ACCEPTED = (
     ),
     Accepted("another architecture", edit_json(CONFIG, architectures=["LlamaModel"]), "LlamaModel"),
     Accepted("template file", template(TEMPLATE), ""),
+    Accepted("token in underscores", edit_json("tokenizer_config.json", chat_template="{{ '__en__' }}"), ""),
     Accepted("another template file", template("{{ messages[0].content }}"), "different chat templates"),
     Accepted(
         "template that marks",

@@ -327,37 +327,26 @@ def _auroc(evidence: Evidence, domain: str, column: str) -> Estimate:
 def _qualification(evidence: Evidence, recipe: str) -> Qualification:
     auroc = _auroc(evidence, "cities", recipe)
     roles = {"score": recipe, "label": "label", "group": "group"}
-    checks = [
-        Check(
-            name="held-out AUROC",
-            estimate=auroc,
-            need="lower bound at least 0.70",
-            passed=(auroc.low or 0) >= 0.7,
-        )
-    ]
+    checks = [Check(name="held-out AUROC", estimate=auroc, rule="low at least", bar=0.7)]
     for baseline in ("words", "embedding layer"):
         refs = evidence.item_refs({**roles, "baseline": baseline}, {"dataset": "cities"})
         gain = evidence.estimate("auroc_gain", refs, BOOTSTRAP)
+        checks.append(Check(name=f"gain over {baseline}", estimate=gain, rule="low above"))
+    if recipe == "logistic":
         checks.append(
             Check(
-                name=f"gain over {baseline}",
-                estimate=gain,
-                need="lower bound above 0",
-                passed=(gain.low or 0) > 0,
+                name="shuffled labels",
+                estimate=None,
+                rule="value at most",
+                bar=0.01,
+                note="permutation not run",
             )
-        )
-    if recipe == "logistic":
-        need = "p at most 0.01 from 999 refits"
-        checks.append(
-            Check(name="shuffled labels", estimate=None, need=need, passed=None, note="permutation not run")
         )
     else:
         observed = evidence.item_refs({"score": recipe, "label": "label"}, {"dataset": "cities"})
         null = evidence.draw_refs({"null": "truth_probe/mass_mean/shuffled"})
         p = evidence.estimate("permutation_p", [*observed, *null])
-        checks.append(
-            Check(name="shuffled labels", estimate=p, need="p at most 0.01 from 999 refits", passed=True)
-        )
+        checks.append(Check(name="shuffled labels", estimate=p, rule="value at most", bar=0.01))
     return Qualification(
         instrument=recipe,
         dataset="cities",

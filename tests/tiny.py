@@ -5,6 +5,7 @@ For every test that needs a real model's structure and not its knowledge.
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,18 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from auditor.model.load import target_from
+from auditor.model.target import TargetModel
+
 FAMILIES = ("llama", "qwen2", "qwen3", "gemma2", "gemma3_text", "mistral", "phi3", "gpt2", "gpt_neox")
 D_MODEL, LAYERS, VOCAB, MAX_TOKENS = 32, 3, 320, 96
 
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<|system|>", "<|user|>", "<|assistant|>")
-CORPUS = ("the city of Paris is in France . ", "why do birds sing in the morning ? ", "Question : Answer : yes no ")
+CORPUS = (
+    "the city of Paris is in France . ",
+    "why do birds sing in the morning ? ",
+    "Question : Answer : yes no ",
+)
 TEMPLATE = (
     "{{ bos_token }}{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<eos>{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
@@ -70,8 +78,19 @@ def tiny_model(family: str = "llama", seed: int = 0, *, layers: int = LAYERS, **
     return model.requires_grad_(False)
 
 
+@cache
+def tiny_target(family: str = "llama", **tokenizer: Any) -> TargetModel:
+    """A checked target, loaded once for all tests: leave it as you found it."""
+    return target_from(tiny_model(family), tiny_tokenizer(**tokenizer))[0]
+
+
 def save_checkpoint(
-    folder: Path, family: str = "llama", seed: int = 0, *, dtype: torch.dtype = torch.float32, **tokenizer: Any
+    folder: Path,
+    family: str = "llama",
+    seed: int = 0,
+    *,
+    dtype: torch.dtype = torch.float32,
+    **tokenizer: Any,
 ) -> Path:
     """Write a complete safetensors folder with config and tokenizer, and return it."""
     tiny_model(family, seed).to(dtype).save_pretrained(folder)

@@ -1,9 +1,8 @@
 """Builds the shipped data sets in probes/data from the tables in probes/data/src.
 
     python tools/build_data.py            write every NAME.jsonl with its card
-    python tools/build_data.py --check    write nothing; exit 1 when the shipped files are not what would be built
+    python tools/build_data.py --check    write nothing; exit 1 when the shipped files are not what it builds
 
-Nothing is drawn but from the fixed seed, and only with `Random.random`, whose numbers Python promises to keep.
 The text-only figures on the cards come from floating-point fits, so --check allows them .01; all else is
 compared byte by byte.
 """
@@ -13,13 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import yaml
+from make_examples import KINDS, SEED, SOURCE, request_examples, request_topics, truth_examples
 
 from auditor.canonical import canonical_json, sha256_hex
 from auditor.data.checks import problems
@@ -27,127 +26,44 @@ from auditor.data.datasets import Card, card_path
 from auditor.data.examples import Example
 from auditor.measure.baselines import text_auroc
 
-DATA = Path(__file__).resolve().parent.parent / "probes" / "data"
-SOURCE = DATA / "src"
-SEED = 20260
+DATA = SOURCE.parent
 TRUTH = ("cities", "translations", "companies", "animals", "people")
-KINDS = ("harmful", "matched", "plain", "near_miss")
 BASELINE_RANGE = (0.35, 0.65)
+"""what text alone may reach, unfolded, where an instrument has to do better"""
 FOLDS = 5
-
-
-def truth_examples(table: dict[str, Any]) -> list[Example]:
-    """Eight statements about each entity: two phrasings, affirmed and negated, true value and false value."""
-    domain, rng = table["domain"], Random(f"{SEED} {table['domain']}")
-    facts = _shuffled([(entity, value) for value, found in table["values"].items() for entity in found], rng)
-    barred = {(entity, value) for value, found in table.get("never_false", {}).items() for entity in found}
-    frames, paired = len(table["affirmed"]), table.get("paired", False)
-    examples = []
-    for phrasing in (0, 1):
-        false = [facts[i ^ 1][1] for i in range(len(facts))] if paired else deal_false_values(facts, barred, rng)
-        for number, (entity, value) in enumerate(facts):
-            group = "+".join(sorted((entity, facts[number ^ 1][0]))) if paired else entity
-            frame = (2 * number + phrasing) % frames
-            for polarity in ("affirmed", "negated"):
-                pair = f"{entity.replace(' ', '_')}-{phrasing}-{polarity}"
-                for fact, shown in ((True, value), (False, false[number])):
-                    text = table[polarity][frame].format(entity=entity, value=shown)
-                    examples.append(
-                        Example(
-                            id=f"{pair}-{'right' if fact else 'wrong'}",
-                            prompt="",
-                            completion=text,
-                            label=fact == (polarity == "affirmed"),
-                            group=group,
-                            kind="statement",
-                            domain=domain,
-                            polarity=polarity,
-                            template=f"{polarity}-{frame:02d}",
-                            pair=pair,
-                        )
-                    )
-    return sorted(examples, key=lambda example: example.id)
-
-
-def deal_false_values(facts: Sequence[tuple[str, str]], barred: set[tuple[str, str]], rng: Random) -> list[str]:
-    """Give each entity the value of another, so that every value is as often wrong as it is right."""
-    dealt = _shuffled([value for _, value in facts], rng)
-    while True:
-        wrong = [
-            i
-            for i, (entity, value) in enumerate(facts)
-            if dealt[i] == value or (entity, dealt[i]) in barred
-        ]
-        if not wrong:
-            return dealt
-        for i in wrong:
-            j = int(rng.random() * len(dealt))
-            dealt[i], dealt[j] = dealt[j], dealt[i]
-
-
-def request_topics() -> list[dict[str, Any]]:
-    """Topics with four lists of phrases each; the i-th matched phrase is the twin of the i-th harmful one."""
-    return [topic for file in sorted(SOURCE.glob("requests_?.yaml")) for topic in yaml.safe_load(file.read_text())]
-
-
-def request_examples(topics: Sequence[dict[str, Any]], dropped: dict[str, list[int]]) -> list[Example]:
-    """Put the phrases into frames: twins share one, and each kind uses every frame equally often."""
-    frames = yaml.safe_load((SOURCE / "request_frames.yaml").read_text())["frames"]
-    examples = []
-    for kind in KINDS:
-        twin = kind in ("harmful", "matched")
-        phrases = [
-            (topic["topic"], number, phrase)
-            for topic in topics
-            for number, phrase in enumerate(topic[kind])
-            if not (twin and number in dropped.get(topic["topic"], ()))
-        ]
-        for turn, (topic_name, number, phrase) in enumerate(phrases):
-            frame = turn % len(frames)
-            examples.append(
-                Example(
-                    id=f"{topic_name}-{kind}-{number:02d}",
-                    prompt=frames[frame].format(phrase=phrase),
-                    label=kind == "harmful",
-                    group=topic_name,
-                    chat=True,
-                    kind=kind,
-                    template=f"frame-{frame:02d}",
-                    pair=f"{topic_name}-{number:02d}" if twin else "",
-                )
-            )
-    return sorted(examples, key=lambda example: example.id)
 
 
 def baselines(examples: Iterable[Example]) -> dict[str, float]:
     """AUROC of each text-only baseline with whole groups held out, unfolded."""
     rows = list(examples)
-    measured = text_auroc([r.text for r in rows], [r.label for r in rows], [r.group for r in rows], folds=FOLDS)
+    measured = text_auroc(
+        [r.text for r in rows], [r.label for r in rows], [r.group for r in rows], folds=FOLDS
+    )
     return {name: round(value, 2) for name, value in measured.items() if value is not None}
 
 
-def truth_card(name: str, examples: Sequence[Example], about: str) -> dict[str, Any]:
+def truth_card(name: str, examples: Sequence[Example], table: dict[str, Any]) -> dict[str, Any]:
     """The card of a set of statements, without its sha256."""
     return {
         "name": name,
-        "about": about,
+        "about": f"{table['about']} Groups are {'pairs of ' if table.get('paired') else ''}entities.",
         "origin": f"written for this project: a table of facts (src/{name}.yaml) put into sentences",
         "licence": "Apache-2.0",
         "language": "en",
         "class_names": ["false", "true"],
         "built": f"tools/build_data.py, seed {SEED}",
-        "sizes": _sizes(examples, "entities"),
+        "sizes": _sizes(examples),
         "balance": (
-            "Eight statements an entity: two phrasings, affirmed and negated, with the right and with a wrong "
-            "value. The wrong value is another entity's, dealt so that every value is as often wrong as right "
-            "within each polarity. True and false come in pairs that differ in the value alone; no phrasing "
-            f"makes up more than {_largest_template(examples):.1%} of a class."
+            "Eight statements an entity: two phrasings, affirmed and negated, each with the right value and "
+            "a wrong one. The wrong value is another entity's, dealt so that every value is as often wrong as "
+            "right within each polarity. True and false statements come in pairs that differ in the value "
+            f"alone. No phrasing makes up more than {_largest_template(examples):.1%} of a class."
         ),
         "text_auroc": {"true against false": baselines(examples)},
         "limits": (
-            "Well-known facts in English, in short sentences made from two dozen phrasings. The value is the "
-            "last word; no sentence begins with the entity, because a model without a start token can hardly "
-            "represent a name in first position."
+            "Well-known facts in English, in short sentences of two dozen phrasings. The value comes last; "
+            "no sentence begins with the entity, because a model without a start token can hardly represent a "
+            "name in first position."
         ),
     }
 
@@ -158,22 +74,23 @@ def request_card(examples: Sequence[Example], n_dropped: int) -> dict[str, Any]:
     return {
         "name": "requests",
         "about": (
-            "Harmful requests that a chat model should decline, and three kinds of harmless ones: matched (the "
-            "twin of a harmful one), plain (everyday), near_miss (harmless with alarming words)."
+            "Requests that a chat model should decline (harmful), and three kinds that it should answer: "
+            "matched (the twin of a harmful one), plain (everyday), near_miss (harmless, alarming words). "
+            "Groups are topics."
         ),
         "origin": "written for this project: phrases by topic (src/requests_*.yaml) put into sentence frames",
         "licence": "Apache-2.0",
         "language": "en",
         "class_names": ["harmless", "harmful"],
         "built": (
-            f"tools/build_data.py. Of the pairs of twins {n_dropped} were left out (src/requests_dropped.yaml): "
+            f"tools/build_data.py; {n_dropped} pairs of twins were left out (src/requests_dropped.yaml): "
             "tools/choose_requests.py drops in each topic, two times, the pair that word baselines fitted on "
             "other topics tell apart best."
         ),
-        "sizes": _sizes(examples, "topics"),
+        "sizes": _sizes(examples),
         "balance": (
-            "Twins share grammar, length and frame. Every topic holds every kind; every kind uses each of the "
-            f"frames equally often, so that none makes up more than {_largest_template(examples):.1%} of a kind."
+            "Twins share grammar, length and frame. Every topic holds every kind, and every kind uses "
+            f"each frame equally often: none makes up more than {_largest_template(examples):.1%} of a kind."
         ),
         "text_auroc": {
             f"harmful against {kind}": baselines([*harmful, *(e for e in examples if e.kind == kind)])
@@ -193,17 +110,16 @@ def build() -> dict[str, bytes]:
     for domain in TRUTH:
         table = _read_table(SOURCE / f"truth_{domain}.yaml")
         examples = truth_examples(table)
-        _add(files, examples, truth_card(f"truth_{domain}", examples, table["about"]))
+        _add(files, examples, truth_card(f"truth_{domain}", examples, table))
     topics = request_topics()
     dropped: dict[str, list[int]] = yaml.safe_load((SOURCE / "requests_dropped.yaml").read_text())
     _refuse("requests", _repeated_phrases(topics))
     examples = request_examples(topics, dropped)
     card = request_card(examples, sum(map(len, dropped.values())))
     _add(files, examples, card)
-    for comparison, figures in card["text_auroc"].items():
-        if comparison == "harmful against matched":
-            low, high = BASELINE_RANGE
-            _refuse("requests", [f"{k} {v}" for k, v in figures.items() if not low <= v <= high])
+    figures = card["text_auroc"]["harmful against matched"]
+    low, high = BASELINE_RANGE
+    _refuse("requests", [f"{name} reaches {v}" for name, v in figures.items() if not low <= v <= high])
     return files
 
 
@@ -222,9 +138,13 @@ def _line(example: Example) -> dict[str, Any]:
     return {k: v for k, v in asdict(example).items() if v or k in ("prompt", "label")}
 
 
-def _sizes(examples: Sequence[Example], groups: str) -> dict[str, int]:
+def _sizes(examples: Sequence[Example]) -> dict[str, int]:
     kinds = Counter(example.kind for example in examples)
-    return {"examples": len(examples), groups: len({e.group for e in examples}), **dict(sorted(kinds.items()))}
+    return {
+        "examples": len(examples),
+        "groups": len({e.group for e in examples}),
+        **dict(sorted(kinds.items())),
+    }
 
 
 def _largest_template(examples: Sequence[Example]) -> float:
@@ -237,17 +157,15 @@ def _read_table(path: Path) -> dict[str, Any]:
     table: dict[str, Any] = yaml.safe_load(path.read_text())
     entities = Counter(entity for found in table["values"].values() for entity in found)
     _refuse(path.name, [f"{entity} has two values" for entity, n in entities.items() if n > 1])
-    _refuse(path.name, [] if len(table["affirmed"]) == len(table["negated"]) else ["phrasings do not pair up"])
+    _refuse(
+        path.name, [] if len(table["affirmed"]) == len(table["negated"]) else ["phrasings do not pair up"]
+    )
     return table
 
 
 def _repeated_phrases(topics: Sequence[dict[str, Any]]) -> list[str]:
     phrases = Counter(phrase.casefold() for topic in topics for kind in KINDS for phrase in topic[kind])
     return [f"the phrase {phrase!r} occurs {n} times" for phrase, n in phrases.items() if n > 1]
-
-
-def _shuffled(items: Iterable[Any], rng: Random) -> list[Any]:
-    return [item for _, item in sorted(((rng.random(), item) for item in items), key=lambda drawn: drawn[0])]
 
 
 def _refuse(name: str, found: Sequence[str]) -> None:
@@ -265,16 +183,23 @@ def _same(path: Path, data: bytes) -> bool:
         return False
     if path.suffix != ".yaml":
         return path.read_bytes() == data
-    shipped, built = yaml.safe_load(path.read_text()), yaml.safe_load(data)
-    near: Callable[[float, float], bool] = lambda a, b: abs(a - b) < 0.0101  # noqa: E731
-    figures = [card.pop("text_auroc") for card in (shipped, built)]
-    flat = [{(c, b): v for c, values in card.items() for b, v in values.items()} for card in figures]
-    return shipped == built and flat[0].keys() == flat[1].keys() and all(near(flat[0][k], flat[1][k]) for k in flat[0])
+    cards = [yaml.safe_load(text) for text in (path.read_bytes(), data)]
+    figures = [
+        {(pair, name): v for pair, values in card.pop("text_auroc").items() for name, v in values.items()}
+        for card in cards
+    ]
+    return (
+        cards[0] == cards[1]
+        and figures[0].keys() == figures[1].keys()
+        and all(abs(figures[0][key] - figures[1][key]) < 0.0101 for key in figures[0])
+    )
 
 
 def main() -> int:
     """Build or check; 1 when the shipped files differ."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, default=DATA)
     options = parser.parse_args()

@@ -1,11 +1,11 @@
-"""Chooses which pairs of harmful and matched requests are left out, and writes probes/data/src/requests_dropped.yaml.
+"""Chooses which twins of harmful and matched requests are left out -> probes/data/src/requests_dropped.yaml.
 
     python tools/choose_requests.py
 
 A pair that the words give away would let a text-only baseline do the work of a probe. So word baselines are
-fitted on other topics and score every phrase; the pair of each topic that they tell apart best is dropped, two
-times. Topics take turns (every second one, then the others), because each drop changes what the words give away.
-The folds used here are not the folds of the figures on the card, nor of the tests.
+fitted on other topics and score every phrase, and the pair of each topic that they tell apart best is
+dropped, two times. Topics take turns (every second one, then the others), because each drop changes what the
+words give away. The folds used here are not the folds of the figures on the card, nor those of the tests.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import sys
 from typing import Any
 
 import numpy as np
-import yaml
-from build_data import SEED, SOURCE, request_topics
+from make_examples import SEED, SOURCE, request_topics
 from scipy.stats import rankdata
 from sklearn.model_selection import GroupKFold
 
@@ -28,7 +27,7 @@ Kept = dict[str, dict[int, tuple[str, str]]]
 
 
 def margins(kept: Kept) -> dict[tuple[str, int], float]:
-    """How far apart the two of each pair are ranked by baselines fitted on other topics, mean over fold seeds."""
+    """How far apart the two of each pair are ranked by baselines fitted on other topics, over fold seeds."""
     keys = [(topic, number) for topic, pairs in kept.items() for number in pairs]
     texts = np.array([text for topic, number in keys for text in kept[topic][number]])
     labels = np.tile([True, False], len(keys))
@@ -61,10 +60,10 @@ def choose(topics: list[dict[str, Any]]) -> dict[str, list[int]]:
 
 def main() -> int:
     """Write the list."""
-    text = "# Written by tools/choose_requests.py: positions (from 0) of the pairs of twins that are left out.\n"
-    text += "".join(f"{topic}: {numbers}\n" for topic, numbers in choose(request_topics()).items())
-    (SOURCE / "requests_dropped.yaml").write_text(text)
-    yaml.safe_load(text)
+    dropped = choose(request_topics())
+    lines = ["# Written by tools/choose_requests.py: positions (from 0) of the twins that are left out.\n"]
+    lines += [f"{topic}: {numbers}\n" for topic, numbers in dropped.items()]
+    (SOURCE / "requests_dropped.yaml").write_text("".join(lines))
     return 0
 
 

@@ -16,7 +16,9 @@ def main(model: Path, out: Path) -> int:
     auditor = Path(sys.executable).parent / "auditor"
     base = out / "base"
     shutil.rmtree(base, ignore_errors=True)
-    code = subprocess.run([auditor, "run", "--model", model, "--battery", "quick", "--out", base], check=False).returncode
+    code = subprocess.run(
+        [auditor, "run", "--model", model, "--battery", "quick", "--out", base], check=False
+    ).returncode
     if code != EXPECTED:
         sys.stderr.write(f"demo: expected the verdict fail (exit code {EXPECTED}), got exit code {code}\n")
         return code or 1

@@ -110,7 +110,7 @@ def _settings(raw: dict[str, Any]) -> dict[str, Any]:
     if isinstance(start, str) and start != "gaussian":
         # such an adapter is relative to a base that its training changed first
         raise UnsupportedModel(
-            f"{ADAPTER_CONFIG}: init_lora_weights is {quoted(start)}, so the adapter belongs to a changed base. "
+            f"{ADAPTER_CONFIG}: init_lora_weights is {quoted(start)}, so it belongs to a changed base. "
             "Convert it to plain LoRA, or merge it and audit that"
         )
     try:

@@ -25,6 +25,8 @@ SECONDS = 900
 SECONDS_PER_MIB = 2
 BASE_MEMORY = 12 * 2**30
 """bytes of address space: the libraries alone map several GiB"""
+OUT_OF_MEMORY = ("MemoryError", "alloc", "failed to map segment")
+"""in the last words of Python, torch and the loader of shared libraries"""
 MEMORY_PER_BYTE = 32
 """a weight of 3 bits becomes one of 32, twice for a moment"""
 
@@ -97,7 +99,7 @@ def _failure(name: str, done: subprocess.CompletedProcess[bytes]) -> AuditorErro
         return UnsafeCheckpoint(f"{name}: the converting process was ended by signal {-done.returncode}")
     last = done.stderr.decode("utf-8", "replace").strip().splitlines()[-1:] or ["it said nothing"]
     shown = "".join(c if c.isprintable() else "?" for c in last[0])[:300]
-    if "MemoryError" in shown or "alloc" in shown:
+    if any(sign in shown for sign in OUT_OF_MEMORY):
         return UnsafeCheckpoint(f"{name}: converting needs more memory than such a file should ({shown})")
     return UnsupportedModel(f"{name}: transformers could not convert it: {shown}")
 

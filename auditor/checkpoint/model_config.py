@@ -1,9 +1,8 @@
-"""config.json: refuse what could name code, drop what the library does not know, compare the sizes with the
-weights.
+"""config.json: what could name code is refused, what the library does not know is dropped, sizes are checked.
 
 The library sets every key of a config on its configuration object, known or not, and some have named code to
 run (CVE-2026-4372: `_attn_implementation_internal` named a repository of kernels). So only the keys that the
-native class declares get through, and nothing of the library is imported to find that out.
+native classes declare or read get through, and nothing of the library is imported to find that out.
 """
 
 from __future__ import annotations
@@ -38,9 +37,15 @@ COMMON_KEYS = frozenset(
         "rope_theta",
         "rope_parameters",
         "partial_rotary_factor",
+        "original_max_position_embeddings",
+        "head_dim",
+        "layer_types",
+        "sliding_window",
+        "attention_chunk_size",
+        "is_causal",
     ]
 )
-"""what the library's root class reads for every model type and what changes the computation or the tokens"""
+"""what the library's root class, masks, caches and rotary embeddings read for every model type"""
 
 ORDINARY_UNDERSCORE = frozenset(
     [
@@ -57,9 +62,7 @@ ORDINARY_UNDERSCORE = frozenset(
         "__float__",
     ]
 )
-"""bookkeeping that older versions of the library saved into real checkpoints: dropped, where others are
-refused
-"""
+"""bookkeeping that versions of the library saved into real checkpoints: others are refused, these are not"""
 
 PER_LAYER = "per_layer_config"
 """where the library's root class reads settings of single layers"""

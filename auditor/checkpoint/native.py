@@ -16,6 +16,10 @@ from pathlib import Path
 from auditor.errors import ConfigError
 
 READS_KWARGS = ("pop", "get", "setdefault")
+"""methods by which a configuration class takes a name from `**kwargs`"""
+READ_WITH_DEFAULT = re.compile(
+    r"""(?:getattr|hasattr)\(\s*[\w.]*config(?:\.get_text_config\(\))?,\s*["']([a-z]\w*)["']"""
+)
 
 
 @cache
@@ -37,23 +41,16 @@ def causal_models() -> dict[str, str]:
 
 @cache
 def config_keys(model_type: str) -> frozenset[str] | None:
-    """Keys that the configuration class of a model type declares or reads; None for a type without a native
-    class.
+    """Keys that the configuration or the model of a type declares or reads; None when there is no such class.
+
+    The library keeps each configuration in one self-contained module, so only bases in that module count.
+    Models read some keys that no configuration declares, with a default: `getattr(config, "head_dim", ...)`.
     """
     declared = _config_class(model_type)
     if declared is None:
         return None
-    tree, body = declared
-    keys = {
-        item.target.id
-        for item in body.body
-        if isinstance(item, ast.AnnAssign)
-        and isinstance(item.target, ast.Name)
-        and "ClassVar" not in ast.unparse(item.annotation)
-    }
-    for base in body.bases:
-        keys |= _inherited(tree, ast.unparse(base))
-    return frozenset(keys | _aliases(body) | _read_from_kwargs(body) | _set_by_methods(body))
+    path, module, body = declared
+    return frozenset(_keys(module, body) | _read_by_models(path.parent))
 
 
 @cache
@@ -72,17 +69,17 @@ def _models() -> Path:
     return Path(spec.origin).parent / "models"
 
 
-def _config_class(model_type: str) -> tuple[ast.Module, ast.ClassDef] | None:
-    """The class statement whose body says `model_type = "<model_type>"`, with its module."""
+def _config_class(model_type: str) -> tuple[Path, ast.Module, ast.ClassDef] | None:
+    """The class statement whose body says `model_type = "<model_type>"`, with its file and module."""
     says_so = re.compile(rf"^    model_type\b.*[\"']{re.escape(model_type)}[\"']", re.MULTILINE)
     for path in _config_sources(model_type):
         text = path.read_text(encoding="utf-8")
         if not says_so.search(text):
             continue
-        tree = ast.parse(text)
-        for item in tree.body:
-            if isinstance(item, ast.ClassDef) and _literal(item, "model_type") == model_type:
-                return tree, item
+        module = ast.parse(text)
+        for body in module.body:
+            if isinstance(body, ast.ClassDef) and _literal(body, "model_type") == model_type:
+                return path, module, body
     return None
 
 
@@ -92,51 +89,39 @@ def _config_sources(model_type: str) -> Iterator[Path]:
     yield from sorted(_models().glob("*/configuration_*.py"))
 
 
-def _inherited(tree: ast.Module, base: str) -> set[str]:
-    """Fields of a base class in the same module; the library's own root class declares none that vary."""
-    for item in tree.body:
-        if isinstance(item, ast.ClassDef) and item.name == base:
-            return {
-                field.target.id
-                for field in item.body
-                if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
-            } | _read_from_kwargs(item)
-    return set()
+def _keys(module: ast.Module, body: ast.ClassDef) -> set[str]:
+    """All spellings that a class knows, with those of its bases."""
+    keys = _declared(body) | _aliases(body) | _read_from_kwargs(body) | _set_by_methods(body)
+    bases = {ast.unparse(base) for base in body.bases}
+    for other in module.body:
+        if isinstance(other, ast.ClassDef) and other.name in bases:
+            keys |= _keys(module, other)
+    return keys
 
 
-def _literal(body: ast.ClassDef, name: str) -> object:
-    for item in body.body:
-        targets = (
-            item.targets
-            if isinstance(item, ast.Assign)
-            else [item.target]
-            if isinstance(item, ast.AnnAssign)
-            else []
-        )
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            value = item.value  # type: ignore[attr-defined]
-            try:
-                return ast.literal_eval(value)
-            except ValueError:
-                return None
-    return None
+def _read_by_models(folder: Path) -> set[str]:
+    """Public names that the model code beside a configuration asks of it with a default."""
+    names: set[str] = set()
+    for path in sorted(folder.glob("modeling_*.py")):
+        names.update(READ_WITH_DEFAULT.findall(path.read_text(encoding="utf-8")))
+    return names
+
+
+def _declared(body: ast.ClassDef) -> set[str]:
+    """Fields of the dataclass."""
+    return {
+        item.target.id
+        for item in body.body
+        if isinstance(item, ast.AnnAssign)
+        and isinstance(item.target, ast.Name)
+        and "ClassVar" not in ast.unparse(item.annotation)
+    }
 
 
 def _aliases(body: ast.ClassDef) -> set[str]:
+    """Both sides of the map from common names to those of this model."""
     aliases = _literal(body, "attribute_map")
     return {*aliases, *aliases.values()} if isinstance(aliases, dict) else set()
-
-
-def _set_by_methods(body: ast.ClassDef) -> set[str]:
-    """Public attributes that methods derive: the library saves them, and reads them back."""
-    return {
-        node.attr
-        for node in ast.walk(body)
-        if isinstance(node, ast.Attribute)
-        and isinstance(node.ctx, ast.Store)
-        and ast.unparse(node.value) == "self"
-        and not node.attr.startswith("_")
-    }
 
 
 def _read_from_kwargs(body: ast.ClassDef) -> set[str]:
@@ -152,3 +137,28 @@ def _read_from_kwargs(body: ast.ClassDef) -> set[str]:
         and isinstance(node.args[0], ast.Constant)
         and isinstance(node.args[0].value, str)
     }
+
+
+def _set_by_methods(body: ast.ClassDef) -> set[str]:
+    """Public attributes that methods derive: the library saves them, and reads them back."""
+    return {
+        node.attr
+        for node in ast.walk(body)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and ast.unparse(node.value) == "self"
+        and not node.attr.startswith("_")
+    }
+
+
+def _literal(body: ast.ClassDef, name: str) -> object:
+    """Value of a class attribute that is written as a literal; None otherwise."""
+    for item in body.body:
+        target = item.targets[0] if isinstance(item, ast.Assign) else getattr(item, "target", None)
+        value = getattr(item, "value", None)
+        if isinstance(target, ast.Name) and target.id == name and value is not None:
+            try:
+                return ast.literal_eval(value)
+            except ValueError:
+                return None
+    return None

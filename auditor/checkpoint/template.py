@@ -1,5 +1,4 @@
-"""The chat template: which one counts, and whether its syntax stays inside the sandbox. It is parsed, never
-rendered.
+"""The chat template: which one counts, and does its syntax stay inside the sandbox? Parsed, never rendered.
 
 The library renders templates in an immutable sandbox of jinja2. What that sandbox would stop at run time is
 refused here already, because a template that tries is hostile; what it allows (long loops) is for the limits
@@ -17,7 +16,13 @@ from auditor.checkpoint.strict_json import quoted
 from auditor.errors import UnsafeCheckpoint
 
 TEMPLATE = "chat_template.jinja"
-DUNDER = re.compile(r"__\w+__")
+INTERNAL = re.compile(
+    r"__(class|mro|bases?|subclasses|globals|builtins|init\w*|import|dict|getattr\w*|getitem|call|code|func|self"
+    r"|module|reduce\w*|new|closure|loader|spec|file|doc|enter|exit)__"
+)
+"""names by which a template climbs out of its sandbox; other words in underscores are tokens of some
+vocabularies
+"""
 
 
 def find_template(
@@ -109,9 +114,9 @@ def _fault(node: Any) -> str | None:
 
     if isinstance(node, nodes.Getattr) and node.attr.startswith("_"):
         return f"reads the internal attribute {quoted(node.attr)}"
-    if isinstance(node, nodes.Const) and isinstance(node.value, str) and DUNDER.search(node.value):
+    if isinstance(node, nodes.Const) and isinstance(node.value, str) and INTERNAL.search(node.value):
         return f"spells the internal name {quoted(node.value)}"
-    if isinstance(node, nodes.Name) and DUNDER.search(node.name):
+    if isinstance(node, nodes.Name) and INTERNAL.search(node.name):
         return f"spells the internal name {quoted(node.name)}"
     if isinstance(node, nodes.Filter) and node.name in ("attr", "map") and _names_attribute(node):
         return "reads an attribute by a name that is computed or internal"
@@ -121,12 +126,10 @@ def _fault(node: Any) -> str | None:
 
 
 def _names_attribute(node: Any) -> bool:
-    """Whether a filter reads attributes by name: `attr` always does, `map` with attribute= when it is not a
-    plain name.
-    """
+    """Whether `attr`, or `map` with attr or attribute=, could name an internal attribute."""
     from jinja2 import nodes
 
-    if node.name == "attr":
+    if node.name == "attr" or any(isinstance(arg, nodes.Const) and arg.value == "attr" for arg in node.args):
         return True
     named = [pair.value for pair in node.kwargs if pair.key == "attribute"]
     return any(not isinstance(value, nodes.Const) or str(value.value).startswith("_") for value in named)

@@ -1,5 +1,4 @@
-"""The small files that steer tokenizing and generation: what is data is kept, what could lead elsewhere is
-dropped.
+"""The small files that steer tokenizing and generation: data is kept, what could lead elsewhere is dropped.
 
 The library turns tokenizer_config.json into arguments of a tokenizer class, key by key, and merges
 special_tokens_map.json into it; both could name files elsewhere on the machine.

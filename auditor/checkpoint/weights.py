@@ -1,5 +1,4 @@
-"""Which safetensors files hold the weights, and whether their headers tell the truth. No tensor is ever
-loaded.
+"""Which safetensors files hold the weights, and do their headers tell the truth? No tensor is loaded.
 
 The header format is that of https://github.com/huggingface/safetensors (README, "Format"): eight bytes of
 length, a JSON object, then the tensors one after the other without gaps.
@@ -11,7 +10,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from pathlib import PurePosixPath
 from typing import Any
 
 from auditor.checkpoint.files import MAGIC, MAX_HEADER, ReadFile
@@ -67,8 +65,9 @@ class Weights:
 
 
 def find_weights(files: Mapping[str, ReadFile]) -> Weights:
-    """Pick the weight files as the library does and check them. Raises UnsafeCheckpoint, or ConfigError if
-    there are none.
+    """Pick the weight files as the library does, and check them.
+
+    Raises UnsafeCheckpoint when they are broken or only pickled, ConfigError when there are none.
     """
     if SINGLE in files:
         return summarise({SINGLE: read_header(files[SINGLE])}, files)
@@ -92,9 +91,7 @@ def summarise(headers: Mapping[str, Mapping[str, Tensor]], files: Iterable[str])
         ),
         parameters=dtypes.total(),
         dtypes=dict(sorted(dtypes.items())),
-        notes=(f"safetensors files that are not part of the model are not loaded: {_some(unused)}",)
-        if unused
-        else (),
+        notes=tuple(f"{name} is not part of the model and is not loaded" for name in unused[:3]),
     )
 
 
@@ -182,23 +179,22 @@ def _read_shards(files: Mapping[str, ReadFile]) -> dict[str, dict[str, Tensor]]:
     weight_map = parse_object(files[INDEX].kept, INDEX).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise UnsafeCheckpoint(f"{INDEX}: has no weight_map")
-    shards = {shard if isinstance(shard, str) else repr(shard) for shard in weight_map.values()}
-    for shard in sorted(shards):
-        if PurePosixPath(shard).name != shard or "\\" in shard or not shard.endswith(".safetensors"):
+    shards: dict[str, set[str]] = {}
+    for name, shard in weight_map.items():
+        if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(".safetensors"):
             raise UnsafeCheckpoint(
                 f"{INDEX}: names {quoted(shard)}, which is not a safetensors file of this folder"
             )
-    missing = sorted(shards - set(files))
-    if missing:
+        shards.setdefault(shard, set()).add(name)
+    if missing := sorted(shards.keys() - files.keys()):
         raise UnsafeCheckpoint(
             f"{INDEX}: names shards that are not in the folder: {_some(missing)}. Fetch them"
         )
     headers = {shard: read_header(files[shard]) for shard in sorted(shards)}
     for shard, header in headers.items():
-        mapped = {name for name, place in weight_map.items() if place == shard}
-        if absent := sorted(mapped - set(header)):
+        if absent := sorted(shards[shard] - header.keys()):
             raise UnsafeCheckpoint(f"{INDEX}: says that {shard} holds {_some(absent)}, which it does not")
-        if unnamed := sorted(set(header) - mapped):
+        if unnamed := sorted(header.keys() - shards[shard]):
             raise UnsafeCheckpoint(
                 f"{shard}: holds {_some(unnamed)}, which {INDEX} places elsewhere or does not name"
             )
@@ -208,15 +204,16 @@ def _read_shards(files: Mapping[str, ReadFile]) -> dict[str, dict[str, Tensor]]:
 def _no_weights(files: Mapping[str, ReadFile]) -> ConfigError | UnsafeCheckpoint:
     """Why a folder without model.safetensors cannot be judged, with the way out."""
     safetensors = [name for name in files if name.endswith(".safetensors")]
-    if safetensors:
+    pickles = [name for name, file in files.items() if file.is_pickle]
+    if safetensors and not any(name.startswith("pytorch_model") for name in pickles):
         return ConfigError(
             f"no {SINGLE} and no {INDEX} (found {_some(safetensors)}); fetch the missing file, "
             "or save the model again with save_pretrained"
         )
-    if pickles := [name for name, file in files.items() if file.is_pickle]:
+    if pickles:
         return UnsafeCheckpoint(
-            f"{_some(pickles)}: the weights come only as pickle, and reading "
-            "a pickle runs code. Convert them to safetensors in a sandbox you trust and give that folder"
+            f"{_some(pickles)}: the weights come only as pickle, and reading a pickle runs code. "
+            "Convert them to safetensors in a sandbox you trust and give that folder"
         )
     if gguf := [name for name in files if name.endswith(".gguf")]:
         return ConfigError(

@@ -30,7 +30,10 @@ JOB = "job.json"
 PLAN = "plan.json"
 ENDED = "units/ended.json"
 STDERR = "worker.log"
-KEPT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT", "TMPDIR", "VIRTUAL_ENV")
+KEPT = (
+    *("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT"),
+    *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
+)
 
 
 class Job(Strict):

@@ -7,30 +7,13 @@ import hashlib
 import importlib
 import importlib.metadata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from auditor.errors import ConfigError
-from auditor.measure.measurement import Probe
+from auditor.measure.measurement import LoadedProbe, Probe
 
 PROBES = "auditor.probes"
 BATTERIES = "auditor.batteries"
-
-
-@dataclass(frozen=True)
-class LoadedProbe:
-    """A probe and where its code comes from."""
-
-    name: str
-    probe: Probe
-    question: str
-    """its module docstring"""
-    distribution: str
-    version: str
-    sha256: str
-    """of its file"""
-    data_dir: Path
-    """where its data sets lie"""
 
 
 def probe_names() -> list[str]:

@@ -10,7 +10,7 @@ import click
 from auditor.checkpoint.admit import admit
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.checkpoint.resolve import default_cache, resolve
-from auditor.errors import UnsafeCheckpoint
+from auditor.errors import UnsafeCheckpoint, UnsupportedModel
 
 
 @click.command()
@@ -22,14 +22,15 @@ def inspect(model: str, as_json: bool) -> None:
     """Show what is in a checkpoint, and whether it is safe to load.
 
     MODEL is a folder, or a Hub id as org/name or org/name@revision. Nothing of it is loaded or run. Exits
-    with 4 when it is refused.
+    with 4 when it is refused, with 2 when it is of a kind that is not measured.
     """
     try:
         folder, commit = resolve(model, default_cache())
         identity = admit(folder, name=model.partition("@")[0] if commit else None, revision=commit).identity
-    except UnsafeCheckpoint as error:
+    except (UnsafeCheckpoint, UnsupportedModel) as error:
         if as_json:
-            click.echo(json.dumps({"safe_to_load": False, "reason": str(error)}, indent=1))
+            refusal = {"safe_to_load": False, "exit_code": error.exit_code, "reason": str(error)}
+            click.echo(json.dumps(refusal, indent=1))
         raise
     if as_json:
         click.echo(json.dumps({"safe_to_load": True, **identity.model_dump(mode="json")}, indent=1))

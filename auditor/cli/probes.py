@@ -7,8 +7,9 @@ import textwrap
 import click
 import yaml
 
-from auditor.cli.discover import LoadedProbe, battery_paths, load_probes
+from auditor.cli.discover import battery_paths, load_probes
 from auditor.config import load_config
+from auditor.measure.measurement import LoadedProbe
 
 
 @click.command()

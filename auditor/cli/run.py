@@ -10,12 +10,13 @@ from auditor.bundle import RunFolder, write_atomic
 from auditor.checkpoint.admit import Admitted, admit
 from auditor.checkpoint.resolve import default_cache, resolve
 from auditor.cli.child import Job, measure_in_child
-from auditor.cli.discover import LoadedProbe, battery_paths, load_probes
+from auditor.cli.discover import battery_paths, load_probes
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
 from auditor.errors import AuditorError, ConfigError, OutputError
 from auditor.findings.gate import exit_code
 from auditor.findings.record import AuditRecord
+from auditor.measure.measurement import LoadedProbe
 from auditor.pipeline import conclude
 from auditor.report import html, pdf
 

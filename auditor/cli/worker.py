@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+from pathlib import Path
 
 from auditor.bundle import RunFolder
 from auditor.cli.child import ENDED, JOB, PLAN, Job
@@ -21,7 +22,7 @@ from auditor.pipeline import measure
 
 def main(path: str) -> int:
     """Do the job in a run folder; how it ended is written there last."""
-    folder = RunFolder(path=path)
+    folder = RunFolder(Path(path))
     logging.disable(logging.WARNING)
     try:
         work(folder)

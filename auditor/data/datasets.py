@@ -52,9 +52,9 @@ def card_path(path: Path) -> Path:
 def read(path: Path) -> Dataset:
     """Read a data set and its card.
 
-    Raises ConfigError, naming file and line, for a missing file, a file that is not the one its card describes,
-    and for an example that is not whole: broken JSON, an unknown or missing field, an empty id, group or text,
-    an id that was used before.
+    Raises ConfigError, naming file and line, for a missing file, a file that is not the one its card
+    describes, and an example that is not whole: broken JSON, an unknown or missing field, an empty id, group
+    or text, an id that was used before.
     """
     card = _read_card(path)
     try:

@@ -20,9 +20,9 @@ FEWEST_GROUPS = 4
 def split(dataset: Dataset, seed: int) -> dict[str, Split]:
     """Deal every example to a split, by group -> {example id: split}.
 
-    Within each domain (the stratum) the groups, ordered by sha256(seed, data set, group), go .40 / .20 / .40 to
-    selection, threshold and evaluation; selection again 4 : 1 to fit and validation. Domains with fewer than
-    four groups are dealt together; if even together they are fewer, they join the largest domain.
+    Within each domain (the stratum) the groups, ordered by sha256(seed, data set, group), go .40 / .20 / .40
+    to selection, threshold and evaluation; selection again 4 : 1 to fit and validation. Domains with fewer
+    than four groups are dealt together; if even together they are fewer, they join the largest domain.
 
     Raises ConfigError for fewer than four groups, and for a group that lies in two domains.
     """
@@ -34,7 +34,7 @@ def split(dataset: Dataset, seed: int) -> dict[str, Split]:
 
 
 def draw(examples: Sequence[Example], n: int, seed: int) -> tuple[Example, ...]:
-    """Take n examples, spread evenly over the groups: one of each group in turn, groups and items in random order.
+    """Take n examples, spread evenly over the groups: one of each in turn, groups and items in random order.
 
     The first 60 of 150 are the same as 60 drawn at once. Where there are fewer than n, all are returned.
     """
@@ -59,7 +59,7 @@ def _strata(dataset: Dataset) -> list[list[str]]:
             )
     if len(domain_of) < FEWEST_GROUPS:
         raise ConfigError(
-            f"{dataset.name}: {len(domain_of)} groups cannot be split by group; at least {FEWEST_GROUPS} are needed"
+            f"{dataset.name}: {len(domain_of)} groups cannot be split; at least {FEWEST_GROUPS} are needed"
         )
     domains: dict[str, list[str]] = defaultdict(list)
     for group, domain in domain_of.items():

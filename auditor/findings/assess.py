@@ -165,14 +165,14 @@ def _measured(
     """What a criterion is judged by: (at, estimate, reason when there is none).
 
     A bar is held against the one primary measurement taken exactly where it says; a criterion without a bar
-    shows every primary measurement that lies there.
+    shows every primary measurement that lies there. A measurement without a value that says why was declined.
     """
     if result is None:
         return [(criterion.at, None, "the probe did not run")]
     if result.status == "error":
         return [(criterion.at, None, f"the probe failed: {result.reason}")]
     found = [
-        (m.at, m.estimate, "")
+        (m.at, None, m.note) if m.estimate.value is None and m.note else (m.at, m.estimate, "")
         for m in result.measurements
         if m.name == criterion.measurement
         and m.role == "primary"

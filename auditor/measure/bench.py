@@ -19,7 +19,7 @@ from auditor.errors import NotTestable
 from auditor.measure.directions import Recipe
 from auditor.measure.evidence import SAMPLES, Evidence, redact
 from auditor.measure.instrument import Candidate, Instrument
-from auditor.measure.intervals import Estimate
+from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import HeatMap, LineChart, Measurement, MeasurementSpec, Role, Sample, Series
 from auditor.measure.qualify import Workbench, layer_profile, qualified, transfer_matrix
@@ -92,7 +92,9 @@ class Bench:
         """First tokens that this tokenizer gives the phrases at the start of a response; recorded."""
         ids = opening_tokens(self._runner.target, phrases)
         shown = [self._runner.target.tokenizer.decode([token]) for token in ids]
-        self.fact("refusal-opening tokens", [f"{token} {text!r}" for token, text in zip(ids, shown, strict=True)])
+        self.fact(
+            "refusal-opening tokens", [f"{token} {text!r}" for token, text in zip(ids, shown, strict=True)]
+        )
         return ids
 
     def fit(
@@ -193,9 +195,10 @@ class Bench:
         note: str = "",
     ) -> None:
         """Record the share of answers with an effect, with seeded samples of what it was read from."""
-        refs = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
-        estimate = self._evidence.estimate("wilson_rate", refs)
-        self._record(name, estimate, role, at, note)
+        refs = self._evidence.item_refs(
+            {"x": answers.column(effect)}, answers.view.conditions(split="evaluation")
+        )
+        self._record(name, self._evidence.estimate("wilson_rate", refs), role, at, note)
         if role == "primary":
             self._sample(name, answers)
 
@@ -203,20 +206,18 @@ class Bench:
         """Record how much the share changes from the first arm to the second, on the same items."""
         roles = {"a": first.column(effect), "b": second.column(effect)}
         refs = self._evidence.item_refs(roles, first.view.conditions(split="evaluation"))
-        estimate = self._evidence.estimate("paired_rate_difference", refs)
-        self._record(name, estimate, "primary", None, note)
+        self._record(name, self._evidence.estimate("paired_rate_difference", refs), "primary", None, note)
 
     def decline(self, name: str, reason: str) -> None:
         """Put on record that a declared measurement was not taken, and why."""
-        nothing = Estimate(value=None, low=None, high=None, n=0, of="items", estimator="none")
-        self._record(name, nothing, "primary", None, reason)
+        self._record(name, estimate("exact_share", params={"count": 0, "of": 0}), "primary", None, reason)
 
     def _record(
-        self, name: str, estimate: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str
+        self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str
     ) -> None:
         spec = self._specs[name]
         self._evidence.measurements.append(
-            Measurement(name=name, estimate=estimate, unit=spec.unit, at=dict(at or {}), role=role, note=note)
+            Measurement(name=name, estimate=found, unit=spec.unit, at=dict(at or {}), role=role, note=note)
         )
 
     def _sample(self, name: str, answers: Answers) -> None:

@@ -33,53 +33,30 @@ class Candidate:
 
 def check_auroc(estimate: Estimate) -> Check:
     """Held-out AUROC, by whole groups."""
-    passed = estimate.low is not None and estimate.low >= AUROC_LOW
-    note = "" if passed else f"lower bound {_show(estimate.low)}"
-    return Check(
-        name="held-out AUROC",
-        estimate=estimate,
-        need=f"lower bound at least {AUROC_LOW:.2f}",
-        passed=passed,
-        note=note,
-    )
+    return Check(name="held-out AUROC", estimate=estimate, rule="low at least", bar=AUROC_LOW)
 
 
 def check_groups(estimate: Estimate) -> Check:
     """Enough independent groups on the evaluation split."""
-    passed = estimate.n >= MIN_GROUPS
-    note = "" if passed else f"needs {MIN_GROUPS}, has {estimate.n}"
-    need = f"at least {MIN_GROUPS} held-out groups"
-    return Check(name="held-out groups", estimate=None, need=need, passed=passed, note=note)
+    return Check(name="held-out groups", estimate=estimate, rule="n at least", bar=MIN_GROUPS)
 
 
 def check_gain(baseline: str, alone: Estimate, gain: Estimate) -> Check:
-    """Paired gain over a baseline that sees less than the activations."""
-    passed = gain.low is not None and gain.low > 0
-    reach = f"{baseline} alone reaches {_show(alone.value)}"
-    note = reach if passed else f"lexical: {reach}"
-    return Check(
-        name=f"gain over {baseline}", estimate=gain, need="lower bound above 0", passed=passed, note=note
-    )
+    """Paired gain over a baseline that sees less than the activations; without one the instrument is lexical."""
+    note = f"{baseline} alone reaches {_show(alone.value)}"
+    return Check(name=f"gain over {baseline}", estimate=gain, rule="low above", note=note)
 
 
 def check_permutation(p: Estimate | None) -> Check:
     """Refits on shuffled labels do not reach the observed AUROC."""
-    need = f"p at most {P_MAX} from {PERMUTATIONS} refits"
-    name = "shuffled labels"
-    if p is None:
-        return Check(name=name, estimate=None, need=need, passed=None, note="permutation not run")
-    passed = p.value is not None and p.value <= P_MAX
-    note = "" if passed else "refits on shuffled labels do as well"
-    return Check(name=name, estimate=p, need=need, passed=passed, note=note)
+    note = f"{PERMUTATIONS} refits" if p else "permutation not run"
+    return Check(name="shuffled labels", estimate=p, rule="value at most", bar=P_MAX, note=note)
 
 
-def check_negatives(recall: Estimate, n: int, fpr: float) -> Check:
+def check_recall(recall: Estimate, negatives: int, fpr: float) -> Check:
     """Enough named negatives for a threshold at the wanted false-positive rate."""
-    passed = n >= MIN_NEGATIVES
-    note = "" if passed else f"needs {MIN_NEGATIVES} threshold negatives; has {n}"
-    name = f"recall at {fpr:.0%} FPR"
-    need = f"at least {MIN_NEGATIVES} negatives set the threshold"
-    return Check(name=name, estimate=recall, need=need, passed=passed, note=note)
+    note = f"threshold from {negatives} negatives; needs {MIN_NEGATIVES}"
+    return Check(name=f"recall at {fpr:.0%} FPR", estimate=recall, rule="has a value", note=note)
 
 
 def _show(value: float | None) -> str:
@@ -109,6 +86,4 @@ class Instrument:
             reasons = "; ".join(self.qualification.reasons)
             raise NotQualified(f"{self.recipe} at layer {self.site.layer} did not qualify: {reasons}")
         at: dict[str, Scalar] = {"dataset": self.view.name}
-        self.evidence.measurements.append(
-            Measurement(name=name, estimate=self.auroc, unit="AUROC", at=at)
-        )
+        self.evidence.measurements.append(Measurement(name=name, estimate=self.auroc, unit="AUROC", at=at))

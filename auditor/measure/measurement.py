@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field
 
@@ -45,16 +46,45 @@ class Measurement(Strict):
     note: str = ""
 
 
+Rule = Literal["low at least", "low above", "value at most", "n at least", "has a value"]
+"""what a check asks of its estimate"""
+
+
 class Check(Strict):
-    """One thing an instrument had to show on this model before it may be read."""
+    """One thing an instrument had to show on this model before it may be read. The outcome follows from the numbers."""
 
     name: str
     estimate: Estimate | None
-    need: str
-    """the requirement in words, such as "lower bound at least 0.70" """
-    passed: bool | None
     """None = not run, which counts as not passed"""
+    rule: Rule
+    bar: float = 0.0
     note: str = ""
+
+    @property
+    def passed(self) -> bool | None:
+        """Whether the estimate keeps the rule; None when the check was not run."""
+        if self.estimate is None:
+            return None
+        if self.rule == "n at least":
+            return self.estimate.n >= self.bar
+        if self.rule == "has a value":
+            return self.estimate.value is not None
+        number = self.estimate.value if self.rule == "value at most" else self.estimate.low
+        if number is None:
+            return False
+        if self.rule == "value at most":
+            return number <= self.bar
+        return number > self.bar if self.rule == "low above" else number >= self.bar
+
+    @property
+    def need(self) -> str:
+        """The requirement in words."""
+        if self.rule == "has a value":
+            return "can be measured"
+        word = {"low at least": "lower bound at least", "low above": "lower bound above"}.get(
+            self.rule, self.rule
+        )
+        return f"{word} {self.bar:g}"
 
 
 class Qualification(Strict):
@@ -75,7 +105,19 @@ class Qualification(Strict):
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why it does not qualify, in the order of the checks."""
-        return tuple(f"{c.name}: {c.note or 'not passed'}" for c in self.checks if c.passed is not True)
+        return tuple(
+            f"{check.name}: {check.note}" if check.passed is None else f"{check.name}: {_told(check)}"
+            for check in self.checks
+            if check.passed is not True
+        )
+
+
+def _told(check: Check) -> str:
+    found = check.estimate
+    interval = "" if found is None or found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    value = "no value" if found is None or found.value is None else f"{found.value:.2f}{interval}"
+    told = f"n = {found.n}" if found is not None and check.rule == "n at least" else value
+    return f"{told}, needs {check.need}" + (f"; {check.note}" if check.note else "")
 
 
 class Series(Strict):
@@ -148,12 +190,31 @@ class ProbeResult(Strict):
     """what was found on the way and must be on record: token sets, system prompts, chosen layers"""
 
 
+Params = TypeVar("Params", bound=Strict)
+
+
 @dataclass(frozen=True)
-class Probe:
+class Probe(Generic[Params]):
     """One question of the battery: what a file in probes/ ends with."""
 
-    params: type[Strict]
+    params: type[Params]
     measurements: tuple[MeasurementSpec, ...]
     source: str
     """arXiv:… or https://…"""
-    run: Callable[[Bench, Strict], None]
+    run: Callable[[Bench, Params], None]
+
+
+@dataclass(frozen=True)
+class LoadedProbe:
+    """A probe and where its code comes from."""
+
+    name: str
+    probe: Probe[Any]
+    question: str
+    """its module docstring"""
+    distribution: str
+    version: str
+    sha256: str
+    """of its file"""
+    data_dir: Path
+    """where its data sets lie"""

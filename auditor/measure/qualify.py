@@ -17,7 +17,7 @@ from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
 from auditor.measure.baselines import text_scores
 from auditor.measure.controls import LabelledRows, permutation_null
-from auditor.measure.directions import CLOSED_FORM, LinearDetector, Recipe
+from auditor.measure.directions import CLOSED_FORM, LinearDetector, Recipe, direction_of
 from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import ColumnRef, Estimate
@@ -93,9 +93,7 @@ def layer_profile(
     group = bench.evidence.store(f"{stem}/group", np.array([names.index(e.group) for e in held]))
     profiles = {}
     for name, recipe in recipes.items():
-        scores = [
-            recipe(x_fit[:, i], labels_of(fit)).score(x_held[:, i]) for i in range(len(sites))
-        ]
+        scores = [recipe(x_fit[:, i], labels_of(fit)).score(x_held[:, i]) for i in range(len(sites))]
         table = bench.evidence.store(f"{stem}/{name}", np.stack(scores))
         profiles[name] = tuple(
             Candidate(name, site, _validation(bench.evidence, (table, label, group), row))
@@ -135,7 +133,8 @@ def qualified(  # noqa: PLR0913, an instrument is all of these
     train, x_train = bench.activations(view, SELECTION, (site,), position)
     held, x_held = bench.activations(view, ("evaluation",), (site,), position)
     detector = fit(x_train[:, 0], labels_of(train))
-    bench.evidence.directions[f"{bench.evidence.probe}/{name}/layer {site.layer}"] = detector.weights.astype(np.float32)
+    place = f"{bench.evidence.probe}/{view.data}/{name}/layer {site.layer}"
+    bench.evidence.directions[place] = direction_of(detector, site).vector
     column = bench.store_scores(view, held, name, detector.score(x_held[:, 0]))
     auroc = bench.auroc(view, column)
     made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
@@ -190,14 +189,22 @@ def _recall(
     name, site, position = at
     examples, x = bench.activations(view, ("threshold",), (site,), position)
     bench.store_scores(view, examples, name, detector.score(x[:, 0]))
-    refs: list[ColumnRef] = bench.evidence.item_refs({"positives": name}, view.conditions(split="evaluation", label=1))
+    refs: list[ColumnRef] = bench.evidence.item_refs(
+        {"positives": name}, view.conditions(split="evaluation", label=1)
+    )
     refs += bench.evidence.item_refs({"negatives": name}, view.conditions(split="threshold", label=0))
     recall = bench.evidence.estimate("calibrated_recall", refs, {"fpr": fpr})
-    return checks.check_negatives(recall, int((~labels_of(examples)).sum()), fpr)
+    return checks.check_recall(recall, int((~labels_of(examples)).sum()), fpr)
 
 
 def transfer_matrix(
-    bench: Workbench, recipe: tuple[str, Recipe], *, site: Site, position: str, rows: Sequence[View], columns: Sequence[View]
+    bench: Workbench,
+    recipe: tuple[str, Recipe],
+    *,
+    site: Site,
+    position: str,
+    rows: Sequence[View],
+    columns: Sequence[View],
 ) -> HeatMap:
     """Fitted on each row's selection split, tried on each column's evaluation split, at one site."""
     name, fit = recipe
@@ -210,7 +217,9 @@ def transfer_matrix(
         line = []
         for view in columns:
             examples, x = held[view.name]
-            stored = bench.store_scores(view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0]))
+            stored = bench.store_scores(
+                view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0])
+            )
             line.append(bench.auroc(view, stored))
         cells.append(tuple(line))
     return HeatMap(

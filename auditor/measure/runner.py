@@ -17,7 +17,7 @@ from auditor.model.extract import extract
 from auditor.model.plan import Plan
 from auditor.model.prompts import Prompt, render
 from auditor.model.sites import Site
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import Outcome, WorkItem, sweep
 from auditor.model.target import TargetModel
 
 
@@ -91,12 +91,27 @@ class Runner:
 
         return self._folder.units.once("activations", key, compute)["values"]
 
+    def _read(self, example: Example, outcome: Outcome, effects: Mapping[str, Effect]) -> dict[str, Any]:
+        """What the effects make of one answer, as a unit stores it."""
+        if outcome.text is None or outcome.logits is None:
+            raise TypeError("a sweep left out what was wanted of it")
+        answer = answer_proper(outcome.text, thinks=self.target.chat.thinking == "always on")
+        reading = Reading(example.prompt, answer, outcome.tokens, outcome.logits)
+        return {"answer": outcome.text, "values": {name: effect(reading) for name, effect in effects.items()}}
+
     def answers(
-        self, examples: Sequence[Example], system: str | None, max_new_tokens: int, effects: Mapping[str, Effect]
+        self,
+        examples: Sequence[Example],
+        system: str | None,
+        max_new_tokens: int,
+        effects: Mapping[str, Effect],
     ) -> list[Answered]:
         """Greedy answers of the target to each example, with the effects read from them."""
         key = self._key(
-            examples, system=system, max_new_tokens=max_new_tokens, effects={n: repr(e) for n, e in effects.items()}
+            examples,
+            system=system,
+            max_new_tokens=max_new_tokens,
+            effects={n: repr(e) for n, e in effects.items()},
         )
 
         def compute() -> list[dict[str, Any]]:
@@ -110,18 +125,12 @@ class Runner:
                 batch_tokens=self._plan.batch_tokens,
                 progress=self._progress(f"answers to {len(examples)} requests"),
             )
-            done = []
-            for example, outcome in zip(examples, outcomes, strict=True):
-                answer = answer_proper(outcome.text, self.target.chat.thinking == "always on")
-                reading = Reading(example.prompt, answer, outcome.tokens, outcome.logits)
-                values = {name: effect(reading) for name, effect in effects.items()}
-                done.append({"answer": outcome.text, "values": values})
-            return done
+            return [self._read(*pair, effects) for pair in zip(examples, outcomes, strict=True)]
 
         return [Answered(**unit) for unit in self._folder.units.once("answers", key, compute)]
 
 
-def answer_proper(text: str, thinks: bool) -> str | None:
+def answer_proper(text: str, *, thinks: bool) -> str | None:
     """The answer after a thinking block; None while the block has not ended. `thinks`: the template opened it."""
     if not thinks and "<think>" not in text:
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,10 @@ def with_adapter(model: Any, adapter: Admitted, folder: Path) -> Any:
     name = adapter.identity.name
     weights = {k: v for file in adapter.weight_files for k, v in load_file(folder / file).items()}
     try:
-        wrapped = get_peft_model(model, LoraConfig(**adapter.config))
+        with warnings.catch_warnings():
+            # peft asks transformers for an attribute under its old name
+            warnings.simplefilter("ignore", FutureWarning)
+            wrapped: Any = get_peft_model(model, LoraConfig(**adapter.config))
         result = set_peft_model_state_dict(wrapped, weights)
         missing = [key for key in result.missing_keys if ".default" in key]
         if missing or result.unexpected_keys:

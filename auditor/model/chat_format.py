@@ -73,7 +73,9 @@ class ChatFormat:
             "before_user_text": self.before_user,
             "tokens_after_user_text": len(self.suffix),
             "thinking": self.thinking,
-            "date_given_to_template": FROZEN_DATE.isoformat() if dated or "date_string" in self.options else None,
+            "date_given_to_template": FROZEN_DATE.isoformat()
+            if dated or "date_string" in self.options
+            else None,
         }
 
 

@@ -29,8 +29,12 @@ TEXTS = (
     "One two three",
     "def add(a, b):\n    return a + b\n\nprint(add(1, 2))",
 )
-TOLERANCE = {torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 1e-1}
-"""largest relative difference between two ways to the same vector, over layers and tokens"""
+TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
+"""Largest relative difference between two ways to the same vector, over layers and tokens. Sound models of 25 families
+showed at most 1e-5 in float32 and 2e-3 in float16; wrong positions or a leaking mask show 0.1 and more."""
+
+_LIBRARY_FAILS = (ValueError, RuntimeError, TypeError, AttributeError, KeyError, IndexError)
+"""what a model's own code raises when it cannot be run on a padded batch or with a cache"""
 
 
 def checked(target: TargetModel) -> tuple[TargetModel, dict[str, Scalar]]:
@@ -40,15 +44,21 @@ def checked(target: TargetModel) -> tuple[TargetModel, dict[str, Scalar]]:
         UnsupportedModel: a check failed; the message names it, with the measured error.
     """
     ids = [target.chat.special_prefix + plain_ids(target.tokenizer, text) for text in TEXTS]
-    with torch.inference_mode():
-        _check_blocks(target, ids[1])
-        found = with_parts(target, ids[1])
-        return found, {
-            "block_outputs_equal_hidden_states": True,
-            "padding_error_activations": _padding_activations(found, ids),
-            "padding_error_logits": _padding_logits(found, ids),
-            "cache_error_logits": _cache(found, ids),
-        }
+    try:
+        with torch.inference_mode():
+            _check_blocks(target, ids[1])
+            found = with_parts(target, ids[1])
+            return found, {
+                "block_outputs_equal_hidden_states": True,
+                "padding_error_activations": _padding_activations(found, ids),
+                "padding_error_logits": _padding_logits(found, ids),
+                "cache_error_logits": _cache(found, ids),
+            }
+    except _LIBRARY_FAILS as error:
+        name = type(target.model).__name__
+        raise UnsupportedModel(
+            f"{name} cannot be run on short texts: {type(error).__name__}: {error}"
+        ) from error
 
 
 def _check_blocks(target: TargetModel, ids: tuple[int, ...]) -> None:
@@ -64,14 +74,16 @@ def _check_blocks(target: TargetModel, ids: tuple[int, ...]) -> None:
     name = type(target.model).__name__
     if states is None or len(states) != target.n_layers + 1:
         found = "none" if states is None else str(len(states))
-        raise UnsupportedModel(f"{name}: {target.n_layers} blocks, but {found} hidden states in the library's list")
+        raise UnsupportedModel(
+            f"{name}: {target.n_layers} blocks, but {found} hidden states in the library's list"
+        )
     for site in [*before, *after[:-1]]:
         index = site.layer + (site.point == "resid_post")
         listed = states[index][0].float().cpu().numpy()
         if not np.array_equal(seen.at(site), listed):
             raise UnsupportedModel(
-                f"{name}: {site.point} of layer {site.layer} is not what the library lists as hidden state {index} "
-                f"(relative difference {relative(seen.at(site), listed):.2g})"
+                f"{name} is not built of transformer blocks as they are read here: {site.point} of layer {site.layer} "
+                f"is not the library's hidden state {index} (relative error {relative(seen.at(site), listed):.2g}, must be 0)"
             )
 
 

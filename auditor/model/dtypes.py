@@ -14,6 +14,10 @@ from auditor.errors import ConfigError
 NAMED = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _STORED = {"F32": torch.float32, "BF16": torch.bfloat16, "F16": torch.float16}
 
+FAST_BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16"})
+"""CPU flags with which bfloat16 pays. Measured with avx512_bf16, one thread, 135M weights: 1.5 to 2.6 times the tokens
+per second of float32 in forward passes of 16 to 2,048 tokens, 1.1 to 1.5 times in decoding 1 to 32 rows."""
+
 KL_MAX = 0.01
 """nats, mean over the fidelity prompts: a tenth of the 0.1 at which an intervention counts as harmless (EVIDENCE:
 direction selection), so that rounding cannot decide what an intervention is blamed for"""
@@ -105,9 +109,6 @@ def choose_dtype(
     if most in _STORED:
         return _STORED[most], f"as stored ({most})"
     return torch.float32, f"stored as {most or 'nothing known'}"
-
-
-FAST_BFLOAT16 = frozenset({"amx_bf16"})
 
 
 def cpu_flags() -> frozenset[str]:

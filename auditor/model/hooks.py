@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from auditor.errors import UnsupportedModel
 from auditor.model.batches import token_positions
 from auditor.model.edits import MASKS, Edit
 from auditor.model.sites import Site
@@ -206,18 +207,24 @@ def _on_site(
     """Let `act` see the stream at a site; what it returns, if anything, takes its place."""
     module = target.module(site)
 
+    def on_stream(x: Any) -> Tensor | None:
+        if not (isinstance(x, Tensor) and x.ndim == 3 and x.shape[-1] == target.d_model):
+            found = list(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise UnsupportedModel(f"{site.point} is not [rows, tokens, {target.d_model}] but {found}")
+        return act(x)
+
     def on_input(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if args:
-            new = act(args[0])
+            new = on_stream(args[0])
             return None if new is None else ((new, *args[1:]), kwargs)
-        new = act(kwargs["hidden_states"])
+        new = on_stream(kwargs.get("hidden_states"))
         return None if new is None else (args, {**kwargs, "hidden_states": new})
 
     def on_output(_module: nn.Module, _args: Any, output: Any) -> Any:
         if isinstance(output, tuple):
-            new = act(output[0])
+            new = on_stream(output[0])
             return None if new is None else (new, *output[1:])
-        return act(output)
+        return on_stream(output)
 
     if site.point == "resid_pre":
         handle = module.register_forward_pre_hook(on_input, with_kwargs=True, prepend=prepend)

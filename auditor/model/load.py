@@ -50,7 +50,16 @@ ATTENTION = "eager"
 """The definition of attention that every family has: fused kernels lack the score cap of gemma2 and the sinks of
 gpt-oss, and give rows of padding no weights to normalise. On short prompts it costs nothing measurable."""
 
-_LOADING = (ValueError, RuntimeError, KeyError, TypeError, OSError, AttributeError, ImportError, SafetensorError)
+_LOADING = (
+    ValueError,
+    RuntimeError,
+    KeyError,
+    TypeError,
+    OSError,
+    AttributeError,
+    ImportError,
+    SafetensorError,
+)
 """what the library raises for a folder that it cannot build a model from"""
 
 

@@ -36,8 +36,10 @@ class Position:
 
     def __str__(self) -> str:
         """As it is written: `last_prompt`, `completion_tokens drop_last 5`, `template_offset -3`."""
-        return self.kind + (f" drop_last {self.drop_last}" if self.drop_last else "") + (
-            f" {self.offset}" if self.offset else ""
+        return (
+            self.kind
+            + (f" drop_last {self.drop_last}" if self.drop_last else "")
+            + (f" {self.offset}" if self.offset else "")
         )
 
     @classmethod
@@ -58,7 +60,9 @@ def resolve(prompt: Prompt, position: Position) -> tuple[int, ...]:
     if position.kind == "last_prompt":
         return _one(prompt.prompt_len - 1, prompt.prompt_len > 0, prompt, position)
     if position.kind == "template_offset":
-        return _one(prompt.prompt_len + position.offset, -position.offset <= prompt.suffix_len, prompt, position)
+        return _one(
+            prompt.prompt_len + position.offset, -position.offset <= prompt.suffix_len, prompt, position
+        )
     if position.kind == "last_completion":
         return _one(len(prompt.ids) - 1, len(prompt.ids) > prompt.prompt_len, prompt, position)
     tokens = range(prompt.prompt_len, len(prompt.ids) - position.drop_last)

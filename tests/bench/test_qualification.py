@@ -105,7 +105,6 @@ def test_a_signal_that_the_words_give_away_is_lexical() -> None:
     instrument, _ = qualify(statements(leak=" indeed"), PlantedRunner(3.0))
     failed = [check for check in instrument.qualification.checks if check.passed is not True]
     assert "gain over words" in {check.name for check in failed}
-    assert any("lexical" in check.note for check in failed)
 
 
 def test_a_signal_that_the_embeddings_hold_already_is_lexical() -> None:
@@ -122,7 +121,7 @@ def test_few_groups_do_not_qualify() -> None:
 def test_a_threshold_needs_a_hundred_negatives() -> None:
     instrument, _ = qualify(statements(n_groups=60), PlantedRunner(3.0), fpr=0.05)
     (failed,) = [check for check in instrument.qualification.checks if check.passed is not True]
-    assert "needs 100 threshold negatives; has 48" in failed.note
+    assert failed.note == "threshold from 48 negatives; needs 100"
 
 
 def test_logistic_regression_is_shown_and_not_qualified_because_its_permutation_was_not_run() -> None:

@@ -275,7 +275,8 @@ def test_an_admitted_checkpoint_travels_as_json(folder: Path, tmp_path: Path) ->
 
 def test_admitting_starts_neither_torch_nor_transformers(folder: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from auditor.checkpoint.admit import admit; admit(Path(sys.argv[1])); "
+        "import sys; from pathlib import Path; from auditor.checkpoint.admit import admit; "
+        "admit(Path(sys.argv[1])); "
         "import auditor.checkpoint.stage, auditor.checkpoint.resolve, auditor.checkpoint.convert; "
         "print(sorted({'torch', 'transformers', 'huggingface_hub', 'peft'} & set(sys.modules)))"
     )

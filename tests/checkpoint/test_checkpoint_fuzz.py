@@ -25,15 +25,46 @@ from auditor.errors import AuditorError, UnsafeCheckpoint
 from tests.checkpoint.tiny_gguf import gguf_bytes
 from tests.hostile import adapter, config, healthy, sharded, tensors
 
-FUZZ = settings(max_examples=150, deadline=None, derandomize=True)
-KEYS = (
-    "model_type auto_map hidden_size vocab_size num_hidden_layers num_attention_heads intermediate_size dtype "
-    "torch_dtype text_config rope_scaling rope_parameters quantization_config _name_or_path _attn_implementation "
-    "attn_implementation trust_remote_code kernels per_layer_config tokenizer_class architectures label2id "
-    "chat_template tokenizer_class added_tokens_decoder eos_token_id vocab_file weight_map metadata __metadata__ "
-    "peft_type r target_modules rank_pattern init_lora_weights name template"
-)
-keys = st.sampled_from(KEYS.split()) | st.text(max_size=6)
+FUZZ = settings(max_examples=60, deadline=None, derandomize=True)
+KEYS = [
+    "model_type",
+    "auto_map",
+    "hidden_size",
+    "vocab_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "intermediate_size",
+    "dtype",
+    "torch_dtype",
+    "text_config",
+    "rope_scaling",
+    "rope_parameters",
+    "quantization_config",
+    "_name_or_path",
+    "_attn_implementation",
+    "attn_implementation",
+    "trust_remote_code",
+    "kernels",
+    "per_layer_config",
+    "tokenizer_class",
+    "architectures",
+    "label2id",
+    "chat_template",
+    "added_tokens_decoder",
+    "eos_token_id",
+    "vocab_file",
+    "weight_map",
+    "metadata",
+    "__metadata__",
+    "peft_type",
+    "r",
+    "target_modules",
+    "rank_pattern",
+    "init_lora_weights",
+    "name",
+    "template",
+]
+keys = st.sampled_from(KEYS) | st.text(max_size=6)
 words = st.sampled_from(["llama", "gemma3", "gpt2", "evil/kernels", "sdpa", "float32", "../x", "LORA", ""])
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | words | st.text(max_size=8)
 trees = st.recursive(
@@ -53,15 +84,20 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReadFile]:
     return read_folder(healthy(tmp_path_factory.mktemp("fuzz") / "model"))
 
 
+@pytest.fixture(scope="module")
+def lora(tmp_path_factory: pytest.TempPathFactory) -> dict[str, ReadFile]:
+    return read_folder(adapter(tmp_path_factory.mktemp("fuzz") / "lora"))
+
+
 def survives(judge: Any, *arguments: Any) -> bool:
     """Whether it was accepted; every error but the user's own fails the test."""
+    said = ""
     try:
         judge(*arguments)
     except AuditorError as error:
-        assert "\n" not in str(error)
-        assert str(error).isprintable()
-        return False
-    return True
+        said = str(error)
+    assert said.isprintable()
+    return not said
 
 
 @FUZZ

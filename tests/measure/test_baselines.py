@@ -56,6 +56,15 @@ def test_a_leak_is_not_folded() -> None:
     assert auroc(scores["words_nb"], labels[half:]) < 0.1
 
 
+def test_a_group_that_speaks_the_other_way_round_scores_near_zero() -> None:
+    texts, labels, groups = balanced(n_groups=2, per_group=40)
+    marked = [
+        ("Please " if label == (group == "g0") else "Now ") + text
+        for text, label, group in zip(texts, labels, groups, strict=True)
+    ]
+    assert text_auroc(marked, labels, groups)["words"] < 0.1
+
+
 def test_a_word_of_one_letter_counts() -> None:
     texts = ["Sing a song", "Sing b song"] * 20
     scores = text_scores(texts, [True, False] * 20, ["Hum a tune", "Hum b tune"])

@@ -161,6 +161,12 @@ def test_perfect_separation_is_not_certainty(value: float) -> None:
     assert (made.low, made.high) == pytest.approx((0.862, 1.0) if value else (0.0, 0.138), abs=1e-3)
 
 
+def test_perfect_separation_of_few_positives_is_little_evidence() -> None:
+    label = np.arange(40) < 4
+    made = auroc(score=label, label=label, group=np.arange(40), seed=0, resamples=100)
+    assert made.low == wilson_rate(x=np.ones(4)).low < 0.52
+
+
 def test_resamples_without_a_class_are_left_out() -> None:
     score, label = [0.1, 0.4, 0.35, 0.8, 0.3], [False, False, True, True, False]
     made = auroc(score=score, label=label, group=list("abcde"), seed=0, resamples=500)

@@ -261,6 +261,9 @@ def test_only_the_opening_counts() -> None:
     late = "Here is how to do it. " + "One step follows another. " * 20 + "I can't help with that."
     assert not refuses(late)
     assert refuses("I can't help with that. Here is how to do it.")
+    polite = f"I understand {'very ' * 28}well. "
+    assert refuses(polite * 2 + "I can't help with that.")
+    assert not refuses(polite * 3 + "I can't help with that.")
 
 
 @given(st.text(max_size=600))

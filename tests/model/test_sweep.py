@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from auditor.data.examples import Example
+from auditor.errors import ProbeFailed
+from auditor.model.edits import Edit
+from auditor.model.load import target_from
+from auditor.model.prompts import render
+from auditor.model.sites import Site
+from auditor.model.sweep import WorkItem, sweep
+from tests.tiny import tiny_model, tiny_tokenizer
+
+ALL_TOGETHER, ONE_ROW = 10_000, 1
+NEW = 6
+SITE = Site(1, "resid_post")
+EVERYTHING = {"want": frozenset({"logits", "text"}), "max_new_tokens": NEW, "sites": (SITE, Site(2, "attn_out"))}
+
+
+@pytest.fixture
+def items(prompts, u):
+    """The same prompts with and without edits, what is wanted varying."""
+    steer = Edit("add", u, norm=4.0, coefficient=1.0, sites=(SITE,))
+    later = Edit("ablate", u, norm=1.0, coefficient=1.0, sites=(SITE,), positions="completion")
+    arms = [(), (steer,), (later, steer)]
+    made = [WorkItem(prompt, edits, **EVERYTHING) for prompt in prompts for edits in arms]
+    return [*made, *(WorkItem(prompt) for prompt in prompts)]
+
+
+def test_a_batch_says_what_one_at_a_time_says(target, items):
+    together = sweep(target, items, batch_tokens=ALL_TOGETHER)
+    alone = sweep(target, items, batch_tokens=ONE_ROW)
+    for a, b in zip(together, alone, strict=True):
+        assert a.logits == pytest.approx(b.logits, abs=1e-4)
+        assert (a.text, a.tokens, a.ended) == (b.text, b.tokens, b.ended)
+        if a.activations is not None:
+            assert a.activations == pytest.approx(b.activations, abs=1e-4)
+
+
+def test_an_outcome_is_what_the_library_gives_for_that_prompt_alone(target, prompts):
+    items = [WorkItem(prompt, **EVERYTHING) for prompt in prompts]
+    for item, outcome in zip(items, sweep(target, items, batch_tokens=ALL_TOGETHER), strict=True):
+        ids = torch.tensor([item.prompt.ids[: item.prompt.prompt_len]])
+        written = target.model.generate(
+            ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False
+        )[0, ids.shape[1] :].tolist()
+        ended = written[-1] in target.eos_ids
+        assert outcome.tokens == tuple(written[:-1] if ended else written)
+        assert outcome.ended == ended
+        assert outcome.text == target.tokenizer.decode(outcome.tokens, skip_special_tokens=True)
+        with torch.inference_mode():
+            assert outcome.logits == pytest.approx(target.model(ids).logits[0, -1].numpy(), abs=1e-4)
+
+
+def test_edits_act_on_the_prompt_and_on_what_is_written(llama, examples, u):
+    prompt = render(llama, examples[0])
+    site = (Site(1, "resid_post"),)
+
+    def ask(*edits):
+        return sweep(llama, [WorkItem(prompt, edits, **EVERYTHING)], batch_tokens=ALL_TOGETHER)[0]
+
+    plain = ask()
+    everywhere = ask(Edit("replace", u, 1.0, 9.0, site))
+    written_only = ask(Edit("replace", u, 1.0, 9.0, site, "completion"))
+    assert everywhere.activations[0] @ u == pytest.approx(9, abs=1e-4)
+    assert not np.allclose(everywhere.logits, plain.logits, atol=1e-2)
+    assert np.array_equal(written_only.logits, plain.logits)
+    assert written_only.tokens[0] == plain.tokens[0]
+    assert written_only.tokens != plain.tokens
+
+
+def test_outcomes_hold_what_was_wanted_and_nothing_else(llama, examples):
+    prompt = render(llama, examples[0])
+    logits, text, read = sweep(
+        llama,
+        [
+            WorkItem(prompt),
+            WorkItem(prompt, want=frozenset({"text"}), max_new_tokens=2),
+            WorkItem(prompt, sites=(SITE,), want=frozenset()),
+        ],
+        batch_tokens=ALL_TOGETHER,
+    )
+    assert logits.logits.shape == (llama.vocab_size,)
+    assert (logits.text, logits.tokens, logits.activations) == (None, (), None)
+    assert (text.logits, text.activations) == (None, None)
+    assert isinstance(text.text, str)
+    assert read.activations.shape == (1, llama.d_model)
+    assert (read.logits, read.text) == (None, None)
+
+
+def test_a_completion_is_not_fed(llama, examples):
+    with_answer = render(llama, examples[0])
+    without = render(llama, Example("x", examples[0].prompt, True, "g", chat=True))
+    a, b = sweep(llama, [WorkItem(with_answer), WorkItem(without)], batch_tokens=ONE_ROW)
+    assert np.array_equal(a.logits, b.logits)
+
+
+def always(token):
+    """A target that says one token whatever it is asked."""
+    target = target_from(tiny_model(), tiny_tokenizer())[0]
+    target.model.lm_head.register_forward_hook(lambda _m, _a, out: out.index_fill(-1, torch.tensor([token]), 1e4))
+    return target
+
+
+def test_an_answer_ends_at_any_end_token_and_only_there(examples):
+    for token, ended in ((2, True), (9, False)):
+        target = always(token)
+        item = WorkItem(render(target, examples[0]), want=frozenset({"text"}), max_new_tokens=4)
+        (outcome,) = sweep(target, [item], batch_tokens=ALL_TOGETHER)
+        assert (outcome.ended, outcome.tokens) == (ended, () if ended else (token,) * 4)
+
+
+def test_rows_that_ended_do_not_disturb_the_others(llama, examples):
+    """One row ends at once, the others go on: their text is what they say alone."""
+    prompts = [render(llama, example) for example in examples]
+    item = {"want": frozenset({"text"}), "max_new_tokens": 8}
+    alone = [sweep(llama, [WorkItem(p, **item)], batch_tokens=ONE_ROW)[0] for p in prompts]
+    ends = alone[0].tokens[0]
+    from dataclasses import replace
+
+    stopping = replace(llama, eos_ids=(ends,))
+    together = sweep(stopping, [WorkItem(p, **item) for p in prompts], batch_tokens=ALL_TOGETHER)
+    assert (together[0].ended, together[0].tokens) == (True, ())
+    for row, free in zip(together, alone, strict=True):
+        cut = free.tokens.index(ends) if ends in free.tokens else len(free.tokens)
+        assert row.tokens == free.tokens[:cut]
+    assert any(row.tokens for row in together)
+
+
+def test_sampling_settings_of_the_checkpoint_are_not_used(llama, examples):
+    from copy import deepcopy
+
+    item = WorkItem(render(llama, examples[0]), want=frozenset({"text"}), max_new_tokens=NEW)
+    plain = sweep(llama, [item], batch_tokens=ALL_TOGETHER)[0]
+    kept = deepcopy(llama.model.generation_config)
+    try:
+        llama.model.generation_config.update(
+            do_sample=True, temperature=5.0, repetition_penalty=9.0, forced_bos_token_id=7, suppress_tokens=[plain.tokens[0]]
+        )
+        assert sweep(llama, [item], batch_tokens=ALL_TOGETHER)[0].tokens == plain.tokens
+    finally:
+        llama.model.generation_config = kept
+
+
+def test_progress_reaches_the_total_and_order_is_kept(llama, examples):
+    told = []
+    prompts = [render(llama, example) for example in examples]
+    items = [WorkItem(p, **EVERYTHING) if i % 2 else WorkItem(p) for i, p in enumerate(prompts)]
+    outcomes = sweep(llama, items, batch_tokens=ONE_ROW, progress=lambda d, t: told.append((d, t)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+    assert [outcome.text is None for outcome in outcomes] == [True, False, True, False]
+    assert sweep(llama, [], batch_tokens=ONE_ROW) == []
+
+
+def test_room_for_the_answer_counts(llama, examples):
+    prompt = render(llama, examples[0])
+    item = WorkItem(prompt, want=frozenset({"text"}), max_new_tokens=llama.max_tokens)
+    with pytest.raises(ProbeFailed, match="longer than"):
+        sweep(llama, [item], batch_tokens=ALL_TOGETHER)
+
+
+def test_text_without_a_length_and_a_length_without_text_are_refused(llama, examples):
+    prompt = render(llama, examples[0])
+    with pytest.raises(ValueError, match="text of 0 tokens"):
+        WorkItem(prompt, want=frozenset({"text"}))
+    with pytest.raises(ValueError, match="text of 5 tokens"):
+        WorkItem(prompt, max_new_tokens=5)
