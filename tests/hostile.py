@@ -239,6 +239,16 @@ def index(change: Callable[[dict[str, str]], None]) -> Callable[[Path], None]:
     return lie
 
 
+def shard_below(folder: Path) -> None:
+    """Move a shard into a folder of the checkpoint, and let the index follow."""
+    shard = "model-00001-of-00002.safetensors"
+    index(lambda weights: weights.update({k: f"below/{shard}" for k, v in weights.items() if v == shard}))(
+        folder
+    )
+    (folder / "below").mkdir()
+    (folder / shard).rename(folder / "below" / shard)
+
+
 def lost_shard(folder: Path) -> None:
     """Lose the second shard."""
     sharded(folder)
@@ -278,8 +288,8 @@ REFUSED = (
     ),
     Refused("truncated weights", cut_short, WEIGHTS),
     Refused("weights with a tail", lambda f: write(WEIGHTS, save(tensors()) + b"more")(f), WEIGHTS),
-    Refused("header bomb", write(WEIGHTS, struct.pack("<Q", 2**40) + b"{" + bytes(64)), WEIGHTS),
-    Refused("header behind the end", write(WEIGHTS, struct.pack("<Q", 5000) + b"{}"), WEIGHTS),
+    Refused("header bomb", write(WEIGHTS, struct.pack("<Q", 2**40) + b"{" + bytes(64)), "its header claims"),
+    Refused("header behind the end", write(WEIGHTS, struct.pack("<Q", 5000) + b"{}"), "is truncated"),
     Refused("empty weights", write(WEIGHTS, b""), WEIGHTS),
     Refused("overlapping tensors", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(2, 6)}, 6)), WEIGHTS),
     Refused(
@@ -304,6 +314,7 @@ REFUSED = (
     Refused(
         "shard in another folder", index(lambda m: m.update(evil="../x.safetensors")), "../x.safetensors"
     ),
+    Refused("shard below", shard_below, "not a safetensors file of this folder"),
     Refused("shard with an absolute path", index(lambda m: m.update(evil="/etc/x.safetensors")), INDEX),
     Refused("shard that is a pickle", index(lambda m: m.update(evil="model.bin")), "model.bin"),
     Refused("index of what is not there", index(lambda m: m.update(evil=min(m.values()))), "evil"),
@@ -345,12 +356,20 @@ REFUSED = (
     Refused("duplicate key", duplicate_key, CONFIG),
     Refused("config cut short", write(CONFIG, b'{"model_type": "lla'), CONFIG),
     Refused("config that is a list", write(CONFIG, b"[]"), CONFIG),
-    Refused("config with NaN", write(CONFIG, b'{"model_type": NaN}'), CONFIG),
+    Refused("config with NaN", edit_json(CONFIG, rope_theta=float("nan")), CONFIG),
+    Refused(
+        "config with an overflow",
+        write(CONFIG, json.dumps(config()).encode()[:-1] + b', "rope_theta": 1e999}'),
+        CONFIG,
+    ),
+    Refused("config with a huge integer", edit_json(CONFIG, rope_theta=10**50), CONFIG),
     Refused("deep config", write(CONFIG, b'{"a":' * 3000 + b"1" + b"}" * 3000), CONFIG),
-    Refused("huge config", write(CONFIG, b" " * (5 * 2**20)), CONFIG),
-    Refused("lone surrogate", write(CONFIG, b'{"model_type": "\\ud800"}'), CONFIG),
+    Refused("huge config", edit_json(CONFIG, id2label={"0": "x" * (5 * 2**20)}), CONFIG),
+    Refused("lone surrogate", edit_json(CONFIG, architectures=["\ud800"]), CONFIG),
     Refused("dtype that is a function", edit_json(CONFIG, dtype="load"), "dtype"),
     Refused("huge width", edit_json(CONFIG, hidden_size=10**9), "hidden_size"),
+    Refused("huge inner width", edit_json(CONFIG, intermediate_size=10**9), "intermediate_size"),
+    Refused("sizes as true", edit_json(CONFIG, num_attention_heads=True), "num_attention_heads"),
     Refused("width of no tensor", edit_json(CONFIG, hidden_size=4096), "hidden_size"),
     Refused("vocabulary of no tensor", edit_json(CONFIG, vocab_size=10**6), "vocab_size"),
     Refused("layers without weights", edit_json(CONFIG, num_hidden_layers=4000), "layers"),

@@ -55,15 +55,15 @@ def truth_card(name: str, examples: Sequence[Example], table: dict[str, Any]) ->
         "sizes": _sizes(examples),
         "balance": (
             "Eight statements an entity: two phrasings, affirmed and negated, each with the right value and "
-            "a wrong one. The wrong value is another entity's, dealt so that every value is as often wrong as "
-            "right within each polarity. True and false statements come in pairs that differ in the value "
+            "a wrong one. The wrong value is another entity's, dealt so that every value is as often wrong "
+            "as right within each polarity. True and false statements come in pairs that differ in the value "
             f"alone. No phrasing makes up more than {_largest_template(examples):.1%} of a class."
         ),
         "text_auroc": {"true against false": baselines(examples)},
         "limits": (
             "Well-known facts in English, in short sentences of two dozen phrasings. The value comes last; "
-            "no sentence begins with the entity, because a model without a start token can hardly represent a "
-            "name in first position."
+            "no sentence begins with the entity, because a model without a start token can hardly represent "
+            "a name in first position."
         ),
     }
 

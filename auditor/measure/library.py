@@ -24,6 +24,10 @@ class View:
         """The data set and what it is narrowed to, for tables."""
         return " · ".join([self.data, *(value for _, value in self.where)])
 
+    def holds(self, example: Example) -> bool:
+        """Whether an example of the data set belongs to this view."""
+        return all(getattr(example, field) == value for field, value in self.where)
+
     def conditions(self, **more: Scalar) -> dict[str, Scalar]:
         """Item-row fields that select this view."""
         return {"dataset": self.data, **dict(self.where), **more}
@@ -51,7 +55,7 @@ class Library:
             example
             for example in data.examples
             if self._split[view.data][example.id] in splits
-            and all(getattr(example, field) == value for field, value in view.where)
+            and view.holds(example)
         )
 
     def split_of(self, view: View, example: Example) -> Split:

@@ -6,7 +6,7 @@ Everything a probe may not do for itself, because it needs the sealed splits.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -49,13 +49,35 @@ class Workbench:
     evidence: Evidence
     library: Library
     runner: Runner
+    read: dict[tuple[str, Split, str, bool], tuple[tuple[Site, ...], NDArray[np.float32]]] = field(
+        default_factory=dict
+    )
+    """what was last read of a whole split: sites, and activations [n_examples, n_sites, d_model]"""
 
     def activations(
         self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = False
     ) -> tuple[tuple[Example, ...], NDArray[np.float32]]:
-        """Examples of a view, and their activations [n, n_sites, d_model]."""
-        examples = self.library.examples(view, splits)
-        return examples, self.runner.activations(examples, sites, position, mean=mean)
+        """Examples of a view, split by split, and their activations [n, n_sites, d_model]."""
+        examples: list[Example] = []
+        parts = []
+        for split in splits:
+            whole = self.library.examples(View(view.data), (split,))
+            chosen = [i for i, example in enumerate(whole) if view.holds(example)]
+            examples += [whole[i] for i in chosen]
+            parts.append(self._split(view.data, split, tuple(sites), position, mean)[chosen])
+        return tuple(examples), np.concatenate(parts)
+
+    def _split(
+        self, data: str, split: Split, sites: tuple[Site, ...], position: str, mean: bool
+    ) -> NDArray[np.float32]:
+        """A whole split of a data set at some sites; read from the target once."""
+        known, values = self.read.get((data, split, position, mean), ((), np.empty(0, np.float32)))
+        if not set(sites) <= set(known):
+            known = sites
+            examples = self.library.examples(View(data), (split,))
+            values = self.runner.activations(examples, sites, position, mean=mean)
+            self.read[data, split, position, mean] = known, values
+        return values[:, [known.index(site) for site in sites]]
 
     def fitted(self, recipe: Recipe, view: View, site: Site, position: str) -> LinearDetector:
         """A recipe fitted on the whole selection split of a view."""
@@ -161,12 +183,10 @@ def _gains(
     bench: Workbench, recipe: tuple[str, Recipe], view: View, position: str, column: str
 ) -> list[Check]:
     """The paired gain over words, length, punctuation, and the embedding layer."""
-    train = bench.library.examples(view, SELECTION)
-    held = bench.library.examples(view, ("evaluation",))
     name, fit = recipe
+    train, x_train = bench.activations(view, SELECTION, (EMBEDDING,), "completion_tokens", mean=True)
+    held, x_held = bench.activations(view, ("evaluation",), (EMBEDDING,), "completion_tokens", mean=True)
     scores = text_scores([e.text for e in train], labels_of(train), [e.text for e in held])
-    _, x_train = bench.activations(view, SELECTION, (EMBEDDING,), "completion_tokens", mean=True)
-    _, x_held = bench.activations(view, ("evaluation",), (EMBEDDING,), "completion_tokens", mean=True)
     scores["embedding layer"] = fit(x_train[:, 0], labels_of(train)).score(x_held[:, 0])
     gains = []
     for baseline, values in scores.items():

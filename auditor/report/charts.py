@@ -85,10 +85,11 @@ def _legend(series: Sequence[Series], width: float) -> tuple[list[Markup], float
 
 
 def _axes(chart: LineChart, frame: _Frame, narrow: bool) -> Iterator[Markup]:
-    for at in svg.ticks(*frame.y_range, 6):
+    marks = svg.ticks(*frame.y_range, 6)
+    for at, label in zip(marks, svg.aligned(marks), strict=True):
         y = frame.y(at)
         yield svg.line((frame.left, y), (frame.right, y), "grid")
-        yield svg.text(frame.left - 6, y + 4, plain(at), anchor="end", colour="muted", font_size=12)
+        yield svg.text(frame.left - 6, y + 4, label, anchor="end", colour="muted", font_size=12)
     yield svg.line((frame.left, frame.bottom), (frame.right, frame.bottom), "line")
     for at in svg.ticks(*frame.x_range, 6 if narrow else 11):
         x = frame.x(at)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -71,13 +72,15 @@ def _dated(finished: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep remarks about CSS that only browsers know out of the user's terminal."""
+    """Keep remarks on CSS that only browsers know, and on a machine without fonts, out of the user's terminal."""
     loggers = [logging.getLogger("weasyprint"), logging.getLogger("fontTools")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="No fonts configured")
+            yield
     finally:
         for logger, level in zip(loggers, before, strict=True):
             logger.setLevel(level)

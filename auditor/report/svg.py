@@ -180,3 +180,9 @@ def ticks(low: float, high: float, most: int) -> tuple[float, ...]:
     step = next((s for s in steps if math.floor(high / s + 1e-9) - math.ceil(low / s - 1e-9) < most), span)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(round(i * step, 10) for i in range(first, last + 1))
+
+
+def aligned(values: Sequence[float]) -> tuple[str, ...]:
+    """Labels of ticks, all with the decimals that the finest of them needs: 0.5, 0.6, … 1.0."""
+    places = max((len(f"{v:.6f}".rstrip("0").partition(".")[2]) for v in values), default=0)
+    return tuple(f"{v:.{places}f}".replace("-", "\u2212") for v in values)

@@ -10,11 +10,11 @@ from pathlib import PurePath
 from typing import Literal
 
 from auditor.checkpoint.identity import CheckpointIdentity
-from auditor.findings.record import AuditRecord, Environment, Finding, ProbeIdentity, Status
+from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, ProbeIdentity, Status
 from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
 from auditor.report.charts import flipped
 from auditor.report.numbers import bar_of, count, seconds, sentence, tick, unit_of
-from auditor.report.text import words
+from auditor.report.text import unpacked, words
 from auditor.report.words import STATUS, VERDICT, Sign, title
 
 Medium = Literal["html", "pdf"]
@@ -308,6 +308,15 @@ def samples(result: ProbeResult) -> tuple[tuple[str, tuple[Sample, ...]], ...]:
 def named(facts: Mapping[str, object]) -> list[tuple[str, object]]:
     """Facts with their names as words."""
     return [(words(name), value) for name, value in facts.items()]
+
+
+def card(dataset: DatasetIdentity) -> list[tuple[str, object]]:
+    """What is known about a data set; its name and size stand above."""
+    told: list[tuple[str, object]] = [("sha256", dataset.sha256)]
+    for key, value in dataset.card.items():
+        if key not in ("name", "sha256"):
+            told.append((words(key), unpacked(value) if isinstance(value, str) else value))
+    return told
 
 
 def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], ...]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from auditor.findings.record import Finding, Status, Verdict
 from auditor.measure.measurement import EvidenceClass
-from auditor.report.text import words
+from auditor.report.text import short, words
 
 
 @dataclass(frozen=True)
@@ -132,9 +132,10 @@ TERMS = (
 
 
 def title(finding: Finding) -> str:
-    """What was measured, and where if one name was measured in several places."""
+    """What was measured, and where if one name was measured in several places; a line, not a page."""
     place = re.search(r"\[(.*)\]$", finding.id)
-    return f"{finding.plain} ({words(place[1]).replace('=', ' ').replace(',', ', ')})" if place else finding.plain
+    where = f" ({words(place[1]).replace('=', ' ').replace(',', ', ')})" if place else ""
+    return short(finding.plain + where, 240)
 
 
 def glossary(text: str) -> tuple[Term, ...]:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.hostile import pickle_only
+from tests.hostile import healthy, only_pickle
 from tests.tiny import save_checkpoint
 
 SMALL = """
@@ -21,6 +21,7 @@ probes:
   refusal_behaviour:
     params: {n: 12, max_new_tokens: 8}
   truth_probe: off
+report: {formats: [html]}
 """
 
 
@@ -35,6 +36,8 @@ def auditor(*arguments: object, **environment: str) -> subprocess.CompletedProce
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "tiny-llama"
     save_checkpoint(folder, "llama")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"max_position_embeddings": 1024}))
     return folder
 
 
@@ -163,7 +166,8 @@ def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(model: Path, smal
     assert code == 2
     assert "truth_probe" in told
     pickled = tmp_path / "pickled"
-    pickle_only(pickled)
+    healthy(pickled)
+    only_pickle(pickled)
     assert refused("--model", pickled, "--battery", "quick", "--out", out)[0] == 4
     assert not out.exists()
     out.mkdir()
