@@ -66,7 +66,7 @@ def tiny_tokenizer(
 
 def tiny_model(family: str = "llama", seed: int = 0, *, layers: int = LAYERS, **settings: Any) -> Any:
     """A model whose weights are random but large enough that every part of it matters."""
-    config = AutoConfig.for_model(family, **_settings(family, layers), **settings)
+    config = AutoConfig.for_model(family, **(_settings(family, layers) | settings))
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():

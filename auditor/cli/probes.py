@@ -27,7 +27,11 @@ def probes(name: str | None) -> int:
 def explained(loaded: LoadedProbe) -> str:
     """Question, method and source, measurements with their limits, parameters, and the bars of each battery."""
     lines = [loaded.question, "", f"Source      {loaded.probe.source}"]
-    lines += [f"From        {loaded.distribution} {loaded.version}, sha256 {loaded.sha256[:12]}", "", "Measurements"]
+    lines += [
+        f"From        {loaded.distribution} {loaded.version}, sha256 {loaded.sha256[:12]}",
+        "",
+        "Measurements",
+    ]
     for spec in loaded.probe.measurements:
         at = f" at {', '.join(spec.at)}" if spec.at else ""
         lines.append(f"  {spec.name}{at}: {spec.plain} ({spec.unit}, {spec.evidence})")
@@ -47,7 +51,11 @@ def bars(probe: str, battery: str) -> list[str]:
     lines = ["", f"Bars in battery {battery}"]
     for criterion in config.probes[probe].criteria:
         sides = [("at least", criterion.at_least), ("at most", criterion.at_most)]
-        bar = " and ".join(f"{word} {value:g}" for word, value in sides if value is not None) or "shown, no bar"
+        bar = (
+            " and ".join(f"{word} {value:g}" for word, value in sides if value is not None) or "shown, no bar"
+        )
         because = f"; {criterion.because}" if criterion.because else ""
-        lines.append(f"  {criterion.measurement}: {bar} ({criterion.severity}, n ≥ {criterion.min_n}){because}")
+        lines.append(
+            f"  {criterion.measurement}: {bar} ({criterion.severity}, n ≥ {criterion.min_n}){because}"
+        )
     return lines

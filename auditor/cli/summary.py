@@ -28,4 +28,7 @@ def not_measured(record: AuditRecord) -> str:
     for finding in record.findings:
         if finding.status == "not_measured":
             by_reason.setdefault(finding.reason, []).append(finding.criterion.measurement)
-    return "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()) or "nothing that was asked"
+    return (
+        "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
+        or "nothing that was asked"
+    )

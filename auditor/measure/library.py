@@ -54,8 +54,7 @@ class Library:
         return tuple(
             example
             for example in data.examples
-            if self._split[view.data][example.id] in splits
-            and view.holds(example)
+            if self._split[view.data][example.id] in splits and view.holds(example)
         )
 
     def split_of(self, view: View, example: Example) -> Split:

@@ -160,7 +160,7 @@ def qualified(  # noqa: PLR0913, an instrument is all of these
     column = bench.store_scores(view, held, name, detector.score(x_held[:, 0]))
     auroc = bench.auroc(view, column)
     made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
-    made += _gains(bench, recipe, view, position, column)
+    made += _gains(bench, recipe, view, column)
     null = None
     if name in CLOSED_FORM:
         fitted_to, tried_on = labelled(train, x_train), labelled(held, x_held)
@@ -179,9 +179,7 @@ def qualified(  # noqa: PLR0913, an instrument is all of these
     return Instrument(name, site, view, qualification, auroc, bench.evidence)
 
 
-def _gains(
-    bench: Workbench, recipe: tuple[str, Recipe], view: View, position: str, column: str
-) -> list[Check]:
+def _gains(bench: Workbench, recipe: tuple[str, Recipe], view: View, column: str) -> list[Check]:
     """The paired gain over words, length, punctuation, and the embedding layer."""
     name, fit = recipe
     train, x_train = bench.activations(view, SELECTION, (EMBEDDING,), "completion_tokens", mean=True)

@@ -1,0 +1,1 @@
+"""The only place with torch: load, hooks, edits, activations, answers."""

@@ -1,0 +1,1 @@
+"""An AuditRecord as a document. No torch, no probes."""

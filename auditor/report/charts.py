@@ -91,7 +91,8 @@ def _axes(chart: LineChart, frame: _Frame, narrow: bool) -> Iterator[Markup]:
         yield svg.line((frame.left, y), (frame.right, y), "grid")
         yield svg.text(frame.left - 6, y + 4, label, anchor="end", colour="muted", font_size=12)
     yield svg.line((frame.left, frame.bottom), (frame.right, frame.bottom), "line")
-    for at in svg.ticks(*frame.x_range, 6 if narrow else 11):
+    whole = all(float(x).is_integer() for x in chart.x)
+    for at in svg.ticks(*frame.x_range, 6 if narrow else 11, whole=whole):
         x = frame.x(at)
         yield svg.line((x, frame.bottom), (x, frame.bottom + 4), "line")
         yield svg.text(x, frame.bottom + 17, plain(at), anchor="middle", colour="muted", font_size=12)
@@ -181,9 +182,9 @@ def heat(chart: HeatMap, key: str) -> Markup:
     A cell whose whole interval lies below one half points the wrong way and is flagged with ▼.
     """
     side = min(190.0, max((svg.text_width(words(r)) for r in chart.rows), default=40.0) + 12)
-    cell = 84.0
+    cell = 94.0
     width = max(side + cell * len(chart.columns) + 2, 320.0)
-    heads = [svg.wrap(words(c), cell - 8, size=12, lines=3) for c in chart.columns]
+    heads = [svg.wrap(words(c), cell - 6, size=12, lines=3) for c in chart.columns]
     top = 22.0 + 15 * max((len(h) for h in heads), default=1) + 6
     body = [svg.text(side, 14, f"{chart.column_label} →", colour="muted", font_size=12)]
     body.append(svg.text(0, top - 8, f"{chart.row_label} ↓", colour="muted", font_size=12))

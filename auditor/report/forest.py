@@ -53,21 +53,28 @@ def forest(findings: Sequence[Finding], key: str, *, narrow: bool = False) -> Ma
         if rows := [f for f in findings if f.unit in units]:
             y, drawn = _panel(rows, layout, y, axis)
             parts += drawn
-    told = "; ".join(f"{title(f)}: {STATUS[f.status].word}, {held(f)}, bar {bar(f.criterion, f.unit)}" for f in findings)
+    told = "; ".join(map(_told, findings))
     name = f"{len(findings)} declared bars and what was measured against each"
     return svg.drawing(key, layout.width, y, title=name, desc=told, body=parts)
+
+
+def _told(finding: Finding) -> str:
+    limit = bar(finding.criterion, finding.unit)
+    result = finding.reason if finding.status == "not_measured" else held(finding)
+    return f"{title(finding)}: {STATUS[finding.status].word}, {result}, bar {limit}"
 
 
 def _panel(rows: Sequence[Finding], layout: _Layout, top: float, axis: str) -> tuple[float, list[Markup]]:
     low, high = _domain(rows)
     heights = [_height(row, layout) for row in rows]
     bottom = top + sum(heights)
-    parts = [
-        svg.line((_x(t, low, high, layout), top), (_x(t, low, high, layout), bottom + 4), "grid")
-        for t in svg.ticks(low, high, 5)
-    ]
+    marks = [_x(tick, low, high, layout) for tick in svg.ticks(low, high, 5)]
+    parts: list[Markup] = []
     y = top
     for row, height in zip(rows, heights, strict=True):
+        # On a narrow screen the label stands above its strip: no line may run through it.
+        start = y + height - 39 if layout.stacked else y
+        parts += [svg.line((x, start), (x, y + height), "grid") for x in marks]
         parts += _row(row, layout, y, height, (low, high))
         y += height
     parts.append(svg.line((layout.left, bottom + 4), (layout.right, bottom + 4), "line"))
@@ -75,22 +82,21 @@ def _panel(rows: Sequence[Finding], layout: _Layout, top: float, axis: str) -> t
     for tick in svg.ticks(low, high, 5):
         x = _x(tick, low, high, layout)
         label = number(tick, unit, 0 if unit in ("share", "difference of shares") else None)
-        parts.append(svg.text(x, bottom + 19, label.replace("points", "").strip(), anchor="middle", colour="muted", font_size=12))
+        label = label.replace("points", "").strip()
+        parts.append(svg.text(x, bottom + 19, label, anchor="middle", colour="muted", font_size=12))
     if not layout.stacked:
         parts.append(svg.text(0, bottom + 19, axis, colour="muted", font_size=12))
     return bottom + 34, parts
 
 
 def _height(finding: Finding, layout: _Layout) -> float:
-    lines = len(svg.wrap(title(finding), layout.label))
+    lines = len(svg.wrap(title(finding), layout.label, lines=3))
     return 16 * lines + 16 + 42 if layout.stacked else max(44, 16 * lines + 12)
 
 
-def _row(
-    finding: Finding, layout: _Layout, top: float, height: float, domain: tuple[float, float]
-) -> Iterator[Markup]:
+def _row(finding: Finding, layout: _Layout, top: float, height: float, domain: tuple[float, float]) -> Iterator[Markup]:
     sign = STATUS[finding.status]
-    lines = svg.wrap(title(finding), layout.label)
+    lines = svg.wrap(title(finding), layout.label, lines=3)
     value = _value(finding)
     if layout.stacked:
         for i, part in enumerate(lines):
@@ -111,7 +117,7 @@ def _row(
 
 
 def _value(finding: Finding) -> str:
-    if finding.estimate is None or finding.estimate.value is None:
+    if finding.status == "not_measured" or finding.estimate is None or finding.estimate.value is None:
         return f"bar: {bar(finding.criterion, finding.unit)}"
     told = number(finding.estimate.value, finding.unit)
     between = interval(finding.estimate, finding.unit)
@@ -128,7 +134,7 @@ def _strip(finding: Finding, layout: _Layout, y: float, domain: tuple[float, flo
         if limit is not None:
             x = _x(limit, low, high, layout)
             yield svg.line((x, y - 14), (x, y + 14), "ink", width=2)
-    if estimate is None or estimate.value is None:
+    if finding.status == "not_measured" or estimate is None or estimate.value is None:
         return
     tone = STATUS[finding.status].tone
     if estimate.low is not None and estimate.high is not None:

@@ -11,7 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor.findings.record import AuditRecord
-from auditor.report import charts, numbers, text, view, words
+from auditor.report import charts, details, numbers, text, view, words
 
 _FONTS = (
     ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
@@ -56,7 +56,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(numbers=numbers, text=text, charts=charts, words=words, view=view)
+    env.globals.update(charts=charts, details=details, numbers=numbers, text=text, view=view, words=words)
     return env
 
 

@@ -183,6 +183,11 @@ def tick(value: float | None) -> str:
     return told.replace("-", _MINUS)
 
 
+def score(value: float) -> str:
+    """A score of one item: three digits are enough to compare it with its neighbours."""
+    return f"{value:.3g}".replace("-", _MINUS)
+
+
 def plain(value: object) -> str:
     """A recorded fact: numbers with at most six digits, everything else as it is."""
     if value is None:

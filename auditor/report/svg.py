@@ -76,9 +76,7 @@ def drawing(key: str, width: float, height: float, *, title: str, desc: str, bod
     return element("svg", attributes, title_tag, desc_tag, *body)
 
 
-def text(
-    x: float, y: float, content: str, *, anchor: Anchor = "start", colour: str = "ink", **more: object
-) -> Markup:
+def text(x: float, y: float, content: str, *, anchor: Anchor = "start", colour: str = "ink", **more: object) -> Markup:
     """One line of text with its baseline at y."""
     attributes: dict[str, object] = {"x": float(x), "y": float(y), "class": f"f-{colour}", "fill": COLOURS[colour]}
     if anchor != "start":
@@ -87,7 +85,10 @@ def text(
     return element("text", attributes, visible(content))
 
 
-def line(start: tuple[float, float], end: tuple[float, float], colour: str, *, width: float = 1, dash: str = "") -> Markup:
+Point = tuple[float, float]
+
+
+def line(start: Point, end: Point, colour: str, *, width: float = 1, dash: str = "") -> Markup:
     """A straight line."""
     attributes: dict[str, object] = {
         "x1": float(start[0]),
@@ -170,13 +171,15 @@ def _cut(content: str, width: float, size: float) -> str:
     return f"{kept}…"
 
 
-def ticks(low: float, high: float, most: int) -> tuple[float, ...]:
-    """At most `most` round values from `low` to `high`."""
+def ticks(low: float, high: float, most: int, *, whole: bool = False) -> tuple[float, ...]:
+    """At most `most` round values from `low` to `high`; only whole numbers if `whole`."""
     span = high - low
     if span <= 0:
         return (low,)
     magnitude = 10.0 ** math.floor(math.log10(span))
     steps = (m * magnitude * scale for scale in (0.1, 1.0) for m in (1, 2, 2.5, 5, 10))
+    if whole:
+        steps = (s for s in (1.0, 2.0, *steps, span) if s >= 1 and float(s).is_integer())
     step = next((s for s in steps if math.floor(high / s + 1e-9) - math.ceil(low / s - 1e-9) < most), span)
     first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
     return tuple(round(i * step, 10) for i in range(first, last + 1))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
-from auditor.checkpoint.identity import CheckpointIdentity
-from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, ProbeIdentity, Status
-from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
-from auditor.report.charts import flipped
-from auditor.report.numbers import bar_of, count, seconds, sentence, tick, unit_of
-from auditor.report.text import unpacked, words
+from auditor.findings.record import AuditRecord, Finding, ProbeIdentity, Status
+from auditor.measure.intervals import Estimate
+from auditor.measure.measurement import ProbeResult
+from auditor.report.details import instrument_name, unread
+from auditor.report.numbers import bar_of
+from auditor.report.text import short, words
 from auditor.report.words import STATUS, VERDICT, Sign, title
 
 Medium = Literal["html", "pdf"]
 GAPS_ON_PAGE_ONE = 6
+BRIEF = 240
+"""characters of a reason where it is repeated; it stands whole with its finding"""
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,11 @@ class NumberedFinding:
         return title(self.finding)
 
     @property
+    def estimate(self) -> Estimate | None:
+        """The number to show; None where it was not measured, even if a value came out on too few items."""
+        return None if self.finding.status == "not_measured" else self.finding.estimate
+
+    @property
     def sign(self) -> Sign:
         """Mark, word and tone of its status."""
         return STATUS[self.finding.status]
@@ -87,11 +94,6 @@ class ProbePage:
         meanings = self.identity.measurements if self.identity else {}
         told = meanings[name].plain if name in meanings else words(name)
         return told[:1].upper() + told[1:]
-
-    def plain(self, measurement: Measurement) -> str:
-        """What a measurement means in plain words; empty where the probe did not say."""
-        meanings = self.identity.measurements if self.identity else {}
-        return meanings[measurement.name].plain if measurement.name in meanings else ""
 
 
 @dataclass(frozen=True)
@@ -236,99 +238,28 @@ def _unanswered(probe: ProbePage) -> Gap | None:
         return None
     found = probe.result.qualifications
     missed = sum(not q.qualified for q in found)
-    if missed == len(found) and found:
-        told = f"none of its {missed} instruments" if missed > 1 else "its instrument did not prove itself"
-        told += " proved itself" if missed > 1 else ""
-        return Gap(probe.title, f"{told} on this model, so nothing was read", "not qualified", probe.anchor)
     if missed:
-        verb = "did not prove itself on this model and was" if missed == 1 else "did not prove themselves on this model and were"
-        told = f"{missed} of {len(found)} instruments {verb} not read"
+        share = f"{missed} of {len(found)} instruments" if missed < len(found) else "its instruments"
+        told = f"{share} could not be shown to work on this model, so nothing was read from them"
         return Gap(probe.title, told, "not qualified", probe.anchor)
     if probe.result.status != "measured":
-        return Gap(probe.title, probe.result.reason, "not measured", probe.anchor)
+        return Gap(probe.title, short(probe.result.reason, BRIEF), "not measured", probe.anchor)
     return None
 
 
-def _gaps(
-    record: AuditRecord, findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]
-) -> Iterator[Gap]:
+def _gaps(record: AuditRecord, findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]) -> Iterator[Gap]:
     missing = [f for f in findings if f.finding.status == "not_measured"]
     for f in missing:
-        yield Gap(f.title, f.finding.reason, "not measured", f.anchor)
+        yield Gap(f.title, short(f.finding.reason, BRIEF), "not measured", f.anchor)
     told = {(f.finding.probe, f.finding.reason) for f in missing}
     for probe in probes:
         result = probe.result
         if result and result.status != "measured" and (result.probe, result.reason) not in told:
             kind = "not finished" if result.status == "error" else "not measured"
-            yield Gap(probe.title, result.reason, kind, probe.anchor)
+            yield Gap(probe.title, short(result.reason, BRIEF), kind, probe.anchor)
         for q in result.qualifications if result else ():
             if not q.qualified:
-                yield Gap(instrument_name(q), "; ".join(q.reasons), "not qualified", probe.anchor)
+                yield Gap(instrument_name(q), unread(q), "not qualified", probe.anchor)
     for text in record.not_applicable:
         what, _, why = text.partition(": ")
         yield Gap(what, why, "not applicable")
-
-
-def instrument_name(qualification: Qualification) -> str:
-    """An instrument with its data set and place: "mass mean on cities (layer 21, resid_post)"."""
-    place = ", ".join(f"{words(key)} {value}" for key, value in qualification.at.items())
-    return f"{words(qualification.instrument)} on {words(qualification.dataset)}" + (f" ({place})" if place else "")
-
-
-def failed(qualification: Qualification) -> tuple[Check, ...]:
-    """The checks that keep an instrument from being read."""
-    return tuple(check for check in qualification.checks if check.passed is not True)
-
-
-def check_value(check: Check) -> str:
-    """What a check measured, with its interval and n."""
-    return sentence(check.estimate, unit_of(check.estimate))
-
-
-def point(series: Series, i: int) -> str:
-    """One point of a line with its band: "0.91 (0.88 to 0.94)"."""
-    value = series.y[i] if i < len(series.y) else None
-    low = series.low[i] if i < len(series.low) else None
-    high = series.high[i] if i < len(series.high) else None
-    band = f" ({tick(low)} to {tick(high)})" if low is not None and high is not None else ""
-    return tick(value) + band + (", chosen" if series.chosen == i else "")
-
-
-def any_flipped(chart: HeatMap) -> bool:
-    """Whether some cell points the wrong way."""
-    return any(flipped(cell) for row in chart.cells for cell in row)
-
-
-def samples(result: ProbeResult) -> tuple[tuple[str, tuple[Sample, ...]], ...]:
-    """The samples by the measurement they illustrate, in the order of the record."""
-    names = dict.fromkeys(sample.measurement for sample in result.samples)
-    return tuple((name, tuple(s for s in result.samples if s.measurement == name)) for name in names)
-
-
-def named(facts: Mapping[str, object]) -> list[tuple[str, object]]:
-    """Facts with their names as words."""
-    return [(words(name), value) for name, value in facts.items()]
-
-
-def card(dataset: DatasetIdentity) -> list[tuple[str, object]]:
-    """What is known about a data set; its name and size stand above."""
-    told: list[tuple[str, object]] = [("sha256", dataset.sha256)]
-    for key, value in dataset.card.items():
-        if key not in ("name", "sha256"):
-            told.append((words(key), unpacked(value) if isinstance(value, str) else value))
-    return told
-
-
-def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], ...]:
-    """The parameters that were declared, by probe; probes without any are left out."""
-    return tuple((words(n), named(p.params)) for n, p in sorted(record.config.probes.items()) if p.params)
-
-
-def stored(checkpoint: CheckpointIdentity) -> str:
-    """The numeric types of the stored weights: "BF16 (134,515,008)"."""
-    return ", ".join(f"{name} ({count(n)})" for name, n in sorted(checkpoint.stored_dtypes.items()))
-
-
-def durations(environment: Environment) -> list[tuple[str, str]]:
-    """Time spent, by part."""
-    return [(words(name), seconds(value)) for name, value in environment.seconds.items()]

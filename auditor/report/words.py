@@ -56,10 +56,10 @@ FILE_USE = {
 }
 
 ROLE = {
-    "primary": "the number itself",
-    "alternative": "the same by another method",
-    "control": "where the effect should be absent",
-    "null": "what chance alone gives",
+    "primary": "main",
+    "alternative": "other method",
+    "control": "control",
+    "null": "chance",
 }
 
 EVIDENCE: dict[EvidenceClass, str] = {
@@ -87,46 +87,78 @@ class Term:
 
 
 TERMS = (
-    Term("AUROC", "How often a score puts a randomly drawn example with the property above one without it. "
-         "0.50 is a coin toss, 1.00 is perfect, below 0.50 the score points the wrong way."),
+    Term(
+        "AUROC",
+        "How often a score puts a randomly drawn example with the property above one without it. "
+        "0.50 is a coin toss, 1.00 is perfect, below 0.50 the score points the wrong way.",
+    ),
     Term("ablation", "Removing one direction from the model's inner state while it runs.", r"ablat"),
     Term("bar", "The value that was declared before the run and that a measurement is held against."),
-    Term("baseline", "A weaker method doing the same task, such as counting words. An instrument that is no better "
-         "than its baseline has found nothing inside the model."),
-    Term("causal, behavioural, decodable, observed", "The four kinds of evidence; each finding says which it is.",
-         r"causal|behavioural|decodable|observed"),
+    Term(
+        "baseline",
+        "A weaker method doing the same task, such as counting words. An instrument that is no better "
+        "than its baseline has found nothing inside the model.",
+    ),
+    Term(
+        "causal, behavioural, decodable, observed",
+        "The four kinds of evidence; each finding says which it is.",
+        r"causal|behavioural|decodable|observed",
+    ),
     Term("contrast pair", "Two examples that differ only in the one property that is studied."),
     Term("control", "The same measurement where the effect should be absent."),
-    Term("difference-in-means", "A direction from the average inner state of one class to that of the other.",
-         r"difference[- _]in[- _]means|diff_in_means"),
+    Term(
+        "difference-in-means",
+        "A direction from the average inner state of one class to that of the other.",
+        r"difference[- _]in[- _]means|diff_in_means",
+    ),
     Term("direction", "A line in the model's inner state along which examples of two classes differ."),
     Term("evaluation split", "Examples that were kept sealed until every choice had been made.", r"evaluation|sealed"),
     Term("group", "Examples about the same topic or entity. A group is never split between choosing and judging."),
-    Term("instrument", "A method together with the place in the model where it reads. It must qualify on this very "
-         "model before anything is read from it."),
+    Term(
+        "instrument",
+        "A method together with the place in the model where it reads. It must qualify on this very "
+        "model before anything is read from it.",
+    ),
     Term("interval", "The range that the data leave open, at 95 % unless the table says otherwise."),
     Term("layer", "One of the model's stacked processing steps, counted from 0."),
-    Term("linear probe", "A classifier that draws a straight boundary through the model's inner state.",
-         r"linear probe|logistic"),
+    Term(
+        "linear probe",
+        "A classifier that draws a straight boundary through the model's inner state.",
+        r"linear probe|logistic",
+    ),
     Term("mass-mean", "A classifier built from the difference-in-means direction.", r"mass[- _]mean"),
-    Term("met, not met, undecided", "Met or not met only if the whole interval lies on one side of the bar; otherwise "
-         "undecided.", r"\bmet\b|undecided"),
+    Term(
+        "met, not met, undecided",
+        "Met or not met only if the whole interval lies on one side of the bar; otherwise undecided.",
+        r"\bmet\b|undecided",
+    ),
     Term("n", "The number of independent units behind a number.", r"\bn\b\s*="),
-    Term("not measured", "No number, because the instrument did not qualify, the items were too few, or something "
-         "failed. It never counts as good news."),
+    Term(
+        "not measured",
+        "No number, because the instrument did not qualify, the items were too few, or something "
+        "failed. It never counts as good news.",
+    ),
     Term("on-policy", "About text that the model itself wrote."),
     Term("p", "How often chance alone would give a result at least this strong.", r"\bp\b\s*[=≤<]|permutation"),
     Term("position", "Which token of the text is read."),
     Term("probe", "One question of the battery, kept in one file."),
-    Term("qualified", "Shown, on this very model, to beat its baselines, chance and wrong labels on held-out groups.",
-         r"qualif"),
-    Term("residual stream", "The running vector that every layer of the model reads and adds to.",
-         r"residual|resid_p"),
-    Term("selectivity", "Accuracy on the task minus accuracy on a task with random labels. Near zero, the instrument "
-         "would have learned anything."),
+    Term(
+        "qualified",
+        "Shown, on this very model, to beat its baselines, chance and wrong labels on held-out groups.",
+        r"qualif",
+    ),
+    Term("residual stream", "The running vector that every layer of the model reads and adds to.", r"residual|resid_p"),
+    Term(
+        "selectivity",
+        "Accuracy on the task minus accuracy on a task with random labels. Near zero, the instrument "
+        "would have learned anything.",
+    ),
     Term("share", "A part of the whole, from 0 to 100 %."),
-    Term("site", "The place in the model where something is read or written: a layer and a point in it.",
-         r"\bsite|resid_p|attn_out|mlp_out"),
+    Term(
+        "site",
+        "The place in the model where something is read or written: a layer and a point in it.",
+        r"\bsite|resid_p|attn_out|mlp_out",
+    ),
     Term("transfer", "Fitted on one data set, tried on another."),
 )
 

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+
 from auditor.data.examples import Dataset, Example
 from auditor.errors import NotQualified
 from auditor.measure.bench import Bench
@@ -61,7 +62,9 @@ class PlantedRunner:
         for example in examples:
             noise = np.random.default_rng(abs(hash_of(example.id))).normal(size=(len(sites), D_MODEL))
             for i, site in enumerate(sites):
-                if site == Site(SIGNAL_LAYER, "resid_post") or (self.lexical and site == Site(0, "resid_pre")):
+                if site == Site(SIGNAL_LAYER, "resid_post") or (
+                    self.lexical and site == Site(0, "resid_pre")
+                ):
                     noise[i] += self.signal * (1 if example.label else -1) * direction / 2
             rows.append(noise)
         return np.array(rows, dtype=np.float32)

@@ -69,7 +69,13 @@ def test_a_random_model_fails_and_its_run_folder_is_whole_and_verified(quick: Pa
     assert status["refusal_behaviour.harmful_refusal_rate"] == "not_met"
     assert status["truth_probe.truth_auroc[dataset=truth_cities]"] == "not_measured"
     assert status["coverage"] == "met"
-    for name in ("report.html", "report.pdf", "manifest.json", "items/truth_probe.jsonl", "draws.safetensors"):
+    for name in (
+        "report.html",
+        "report.pdf",
+        "manifest.json",
+        "items/truth_probe.jsonl",
+        "draws.safetensors",
+    ):
         assert (quick / name).stat().st_size > 0
     assert not (quick / "job.json").exists()
     assert auditor("verify", quick).returncode == 0
@@ -81,7 +87,9 @@ def test_the_record_holds_no_path_of_this_machine(quick: Path, model: Path) -> N
     assert not [path for path in kept if str(model.parent) in path.read_text()]
 
 
-def test_the_same_seed_gives_the_same_record_and_another_seed_another(model: Path, small: Path, tmp_path: Path) -> None:
+def test_the_same_seed_gives_the_same_record_and_another_seed_another(
+    model: Path, small: Path, tmp_path: Path
+) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         auditor("run", small, "--model", model, "--out", tmp_path / name, "--seed", seed)
     first, second, third = (without_environment(tmp_path / name) for name in "abc")
@@ -89,12 +97,16 @@ def test_the_same_seed_gives_the_same_record_and_another_seed_another(model: Pat
     assert first["evidence"] != third["evidence"]
 
 
-def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(model: Path, small: Path, tmp_path: Path) -> None:
+def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(
+    model: Path, small: Path, tmp_path: Path
+) -> None:
     auditor("run", small, "--model", model, "--out", tmp_path / "whole")
     out = tmp_path / "killed"
     command = [sys.executable, "-c", "from auditor.cli import main; main()"]
     command += ["run", str(small), "--model", str(model), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list(out.glob("units/answers-*")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -109,11 +121,15 @@ def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(model: 
     assert without_environment(out) == without_environment(tmp_path / "whole")
 
 
-def test_an_interrupt_ends_with_130_and_keeps_finished_units(model: Path, small: Path, tmp_path: Path) -> None:
+def test_an_interrupt_ends_with_130_and_keeps_finished_units(
+    model: Path, small: Path, tmp_path: Path
+) -> None:
     out = tmp_path / "stopped"
     command = [sys.executable, "-c", "from auditor.cli import main; main()"]
     command += ["run", str(small), "--model", str(model), "--out", str(out)]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     deadline = time.monotonic() + 120
     while not list(out.glob("units/answers-*")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -122,7 +138,6 @@ def test_an_interrupt_ends_with_130_and_keeps_finished_units(model: Path, small:
     assert process.returncode == 130
     assert "--resume" in told
     assert list(out.glob("units/answers-*"))
-
 
 
 def test_an_edited_item_is_named_even_when_the_manifest_is_rewritten(quick: Path, tmp_path: Path) -> None:
@@ -148,7 +163,9 @@ def test_reports_are_made_again_byte_for_byte(quick: Path, tmp_path: Path) -> No
     assert document.read_bytes() == (quick / "report.pdf").read_bytes()
 
 
-def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(model: Path, small: Path, tmp_path: Path) -> None:
+def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(
+    model: Path, small: Path, tmp_path: Path
+) -> None:
     def refused(*arguments: object) -> tuple[int, str]:
         done = auditor("run", *arguments)
         return done.returncode, done.stderr

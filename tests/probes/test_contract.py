@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from auditor.cli.discover import battery_paths, load_probes, probe_names
 from auditor.config import load_config, validate_against
 from auditor.errors import ConfigError

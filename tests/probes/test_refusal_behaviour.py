@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from auditor.cli.discover import load_probes
 from auditor.data.datasets import read
 from auditor.measure.bench import Bench
@@ -39,7 +40,11 @@ class ScriptedRunner:
 
     def _answer(self, example, system, effects) -> Answered:
         refused = self.refuses(example.kind, system)
-        text = "I'm sorry, but I can't help with that." if refused else "Here is how you can do it: first look around."
+        text = (
+            "I'm sorry, but I can't help with that."
+            if refused
+            else "Here is how you can do it: first look around."
+        )
         logits = np.full(VOCABULARY, -5.0, dtype=np.float32)
         logits[SORRY if refused else YES] = 5.0
         reading = Reading(example.prompt, text, tuple(range(10)), logits)
