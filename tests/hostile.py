@@ -86,9 +86,7 @@ def healthy(folder: Path, **changes: Any) -> Path:
     folder.mkdir(parents=True)
     write_json(folder / "config.json", config(**changes))
     write_json(folder / "tokenizer.json", {"version": "1.0", "added_tokens": [], "model": {"type": "BPE"}})
-    write_json(
-        folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "chat_template": TEMPLATE}
-    )
+    write_json(folder / "tokenizer_config.json", {"tokenizer_class": "LlamaTokenizer", "chat_template": TEMPLATE})
     (folder / "model.safetensors").write_bytes(save(tensors()))
     (folder / "README.md").write_text("a model\n")
     return folder
@@ -103,9 +101,7 @@ def sharded(folder: Path) -> None:
     for shard, part in shards.items():
         (folder / shard).write_bytes(save({name: everything[name] for name in part}))
     weight_map = {name: shard for shard, part in shards.items() for name in part}
-    write_json(
-        folder / "model.safetensors.index.json", {"metadata": {"total_size": 1}, "weight_map": weight_map}
-    )
+    write_json(folder / "model.safetensors.index.json", {"metadata": {"total_size": 1}, "weight_map": weight_map})
 
 
 def adapter(folder: Path, **changes: Any) -> Path:
@@ -242,9 +238,7 @@ def index(change: Callable[[dict[str, str]], None]) -> Callable[[Path], None]:
 def shard_below(folder: Path) -> None:
     """Move a shard into a folder of the checkpoint, and let the index follow."""
     shard = "model-00001-of-00002.safetensors"
-    index(lambda weights: weights.update({k: f"below/{shard}" for k, v in weights.items() if v == shard}))(
-        folder
-    )
+    index(lambda weights: weights.update({k: f"below/{shard}" for k, v in weights.items() if v == shard}))(folder)
     (folder / "below").mkdir()
     (folder / shard).rename(folder / "below" / shard)
 
@@ -283,55 +277,37 @@ REFUSED = (
     Refused("linked folder", linked_folder, "more"),
     Refused("named pipe", pipe, "tokenizer.model"),
     Refused("control characters in a name", write("a\x1b[31m.txt", b""), "a\\x1b[31m.txt"),
-    Refused(
-        "own generation code", write("custom_generate/generate.py", b"pass\n"), "custom_generate/generate.py"
-    ),
+    Refused("own generation code", write("custom_generate/generate.py", b"pass\n"), "custom_generate/generate.py"),
     Refused("truncated weights", cut_short, WEIGHTS),
     Refused("weights with a tail", lambda f: write(WEIGHTS, save(tensors()) + b"more")(f), WEIGHTS),
     Refused("header bomb", write(WEIGHTS, struct.pack("<Q", 2**40) + b"{" + bytes(64)), "its header claims"),
     Refused("header behind the end", write(WEIGHTS, struct.pack("<Q", 5000) + b"{}"), "is truncated"),
     Refused("empty weights", write(WEIGHTS, b""), WEIGHTS),
     Refused("overlapping tensors", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(2, 6)}, 6)), WEIGHTS),
-    Refused(
-        "gap between tensors", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(8, 12)}, 12)), WEIGHTS
-    ),
-    Refused(
-        "tensor behind the end", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(4, 8)}, 4)), WEIGHTS
-    ),
-    Refused(
-        "shape that does not fit", write(WEIGHTS, header({"a": entry(0, 4, shape=(2**62, 4))}, 4)), WEIGHTS
-    ),
+    Refused("gap between tensors", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(8, 12)}, 12)), WEIGHTS),
+    Refused("tensor behind the end", write(WEIGHTS, header({"a": entry(0, 4), "b": entry(4, 8)}, 4)), WEIGHTS),
+    Refused("shape that does not fit", write(WEIGHTS, header({"a": entry(0, 4, shape=(2**62, 4))}, 4)), WEIGHTS),
     Refused("negative shape", write(WEIGHTS, header({"a": entry(0, 4, shape=(-4, -1))}, 4)), WEIGHTS),
     Refused("unknown dtype", write(WEIGHTS, header({"a": entry(0, 4, dtype="object")}, 4)), WEIGHTS),
     Refused("zip named safetensors", write(WEIGHTS, b"PK\x03\x04" + bytes(400)), WEIGHTS),
     Refused("pickle named safetensors", write(WEIGHTS, b"\x80\x04\x95" + bytes(400)), WEIGHTS),
     Refused("safetensors that ends as a zip", zip_at_the_end, WEIGHTS),
     Refused("Git LFS pointer", write(WEIGHTS, b"version https://git-lfs.github.com/spec/v1\n"), WEIGHTS),
-    Refused(
-        "zip named json", write("tokenizer_config.json", b"PK\x03\x04" + bytes(40)), "tokenizer_config.json"
-    ),
+    Refused("zip named json", write("tokenizer_config.json", b"PK\x03\x04" + bytes(40)), "tokenizer_config.json"),
     Refused("pickle named txt", write("merges.txt", b"\x80\x04\x95" + bytes(40)), "merges.txt"),
-    Refused(
-        "shard in another folder", index(lambda m: m.update(evil="../x.safetensors")), "../x.safetensors"
-    ),
+    Refused("shard in another folder", index(lambda m: m.update(evil="../x.safetensors")), "../x.safetensors"),
     Refused("shard below", shard_below, "not a safetensors file of this folder"),
     Refused("shard with an absolute path", index(lambda m: m.update(evil="/etc/x.safetensors")), INDEX),
     Refused("shard that is a pickle", index(lambda m: m.update(evil="model.bin")), "model.bin"),
     Refused("index of what is not there", index(lambda m: m.update(evil=min(m.values()))), "evil"),
     Refused("index that hides a tensor", index(lambda m: m.pop("lm_head.weight")), "lm_head.weight"),
     Refused("lost shard", lost_shard, "model-00002-of-00002.safetensors"),
-    Refused(
-        "model type only as code", edit_json(CONFIG, model_type="evil", auto_map={"AutoModel": "a.B"}), "evil"
-    ),
+    Refused("model type only as code", edit_json(CONFIG, model_type="evil", auto_map={"AutoModel": "a.B"}), "evil"),
     Refused("unknown model type", edit_json(CONFIG, model_type="no_such_model"), "no_such_model"),
     Refused("no model type", edit_json(CONFIG, model_type=None), CONFIG),
-    Refused(
-        "kernels by an internal key", edit_json(CONFIG, _attn_implementation_internal="evil/kernels"), CONFIG
-    ),
+    Refused("kernels by an internal key", edit_json(CONFIG, _attn_implementation_internal="evil/kernels"), CONFIG),
     Refused("internal attention key", edit_json(CONFIG, _attn_implementation="sdpa"), "_attn_implementation"),
-    Refused(
-        "attention from a repository", edit_json(CONFIG, attn_implementation="evil/kernels"), "evil/kernels"
-    ),
+    Refused("attention from a repository", edit_json(CONFIG, attn_implementation="evil/kernels"), "evil/kernels"),
     Refused(
         "attention of one part",
         edit_json(CONFIG, attn_implementation={"text": "evil/kernels"}),
@@ -350,9 +326,10 @@ REFUSED = (
         edit_json("tokenizer_config.json", trust_remote_code=True),
         "trust_remote_code",
     ),
-    Refused(
-        "generation code", edit_json("generation_config.json", custom_generate="evil/x"), "custom_generate"
-    ),
+    Refused("generation code", edit_json("generation_config.json", custom_generate="evil/x"), "custom_generate"),
+    Refused("token id as text", edit_json("generation_config.json", eos_token_id="../x"), "eos_token_id"),
+    Refused("tokenizer class as code", edit_json("tokenizer_config.json", tokenizer_class="a.b"), "tokenizer_class"),
+    Refused("huge template inside", edit_json("tokenizer_config.json", chat_template="x" * 300_000), "longer than"),
     Refused("duplicate key", duplicate_key, CONFIG),
     Refused("config cut short", write(CONFIG, b'{"model_type": "lla'), CONFIG),
     Refused("config that is a list", write(CONFIG, b"[]"), CONFIG),
@@ -387,30 +364,20 @@ REFUSED = (
     ),
     Refused("template by subscript", template("{{ messages['__class__'] }}"), "chat_template.jinja"),
     Refused("template by map", template("{{ messages|map(attribute='_x')|list }}"), "chat_template.jinja"),
-    Refused(
-        "template by mapped attr", template("{{ messages|map('attr', '_x')|list }}"), "chat_template.jinja"
-    ),
+    Refused("template by mapped attr", template("{{ messages|map('attr', '_x')|list }}"), "chat_template.jinja"),
     Refused("template by format", template("{{ '{0.__class__}'.format(messages) }}"), "__class__"),
     Refused("template that includes", template("{% include '/etc/passwd' %}"), "chat_template.jinja"),
     Refused("broken template", template("{% for %}"), "chat_template.jinja"),
     Refused("huge template", template("x" * 300_000), "chat_template.jinja"),
-    Refused(
-        "adapter beside a model", edit_json("adapter_config.json", peft_type="LORA"), "adapter_config.json"
-    ),
-    Refused(
-        "provenance with a tree", edit_json("auditor_provenance.json", a={"b": 1}), "auditor_provenance.json"
-    ),
+    Refused("adapter beside a model", edit_json("adapter_config.json", peft_type="LORA"), "adapter_config.json"),
+    Refused("provenance with a tree", edit_json("auditor_provenance.json", a={"b": 1}), "auditor_provenance.json"),
     Refused("quantised", edit_json(CONFIG, quantization_config={"bits": 4}), CONFIG, UnsupportedModel),
     Refused("not causal", edit_json(CONFIG, model_type="t5"), "t5", UnsupportedModel),
     Refused("internal key of a layer", edit_json(CONFIG, per_layer_config={"0": {"_x": 1}}), "_x"),
     Refused("layer that is no object", edit_json(CONFIG, per_layer_config={"0": 1}), "per_layer_config"),
     Refused("infinite width", edit_json(CONFIG, hidden_size=float("inf")), "hidden_size"),
-    Refused(
-        "only GGUF", lambda f: (f / WEIGHTS).rename(f / "m.gguf") and None, "auditor convert", ConfigError
-    ),
-    Refused(
-        "oddly named", lambda f: (f / WEIGHTS).rename(f / "w.safetensors") and None, WEIGHTS, ConfigError
-    ),
+    Refused("only GGUF", lambda f: (f / WEIGHTS).rename(f / "m.gguf") and None, "auditor convert", ConfigError),
+    Refused("oddly named", lambda f: (f / WEIGHTS).rename(f / "w.safetensors") and None, WEIGHTS, ConfigError),
     Refused("no weights", lambda f: (f / WEIGHTS).unlink(), "model.safetensors", ConfigError),
     Refused("no config", lambda f: (f / CONFIG).unlink(), CONFIG, ConfigError),
     Refused("no tokenizer", lambda f: (f / "tokenizer.json").unlink(), "tokenizer", ConfigError),
@@ -431,9 +398,7 @@ REFUSED += (Refused("tokenizer only as code", own_tokenizer, "tokenizer_config.j
 ACCEPTED = (
     Accepted("nothing changed", lambda _: None, ""),
     Accepted("pickle and code beside", pickle_and_code_beside, "modeling_custom.py, pytorch_model.bin"),
-    Accepted(
-        "auto_map of a native type", edit_json(CONFIG, auto_map={"AutoModelForCausalLM": "m.C"}), "auto_map"
-    ),
+    Accepted("auto_map of a native type", edit_json(CONFIG, auto_map={"AutoModelForCausalLM": "m.C"}), "auto_map"),
     Accepted(
         "tokenizer code beside data",
         edit_json("tokenizer_config.json", auto_map={"AutoTokenizer": ["a", None]}),
@@ -445,19 +410,13 @@ ACCEPTED = (
         edit_json(CONFIG, _name_or_path="/home/x", _attn_implementation_autoset=True),
         "_name_or_path",
     ),
-    Accepted(
-        "other weights", edit_json(CONFIG, transformers_weights="../x.safetensors"), "transformers_weights"
-    ),
-    Accepted(
-        "undeclared key that the model reads", edit_json(CONFIG, model_type="qwen2", head_dim=4), "LlamaFor"
-    ),
+    Accepted("other weights", edit_json(CONFIG, transformers_weights="../x.safetensors"), "transformers_weights"),
+    Accepted("undeclared key that the model reads", edit_json(CONFIG, model_type="qwen2", head_dim=4), "LlamaFor"),
     Accepted("native attention", edit_json(CONFIG, attn_implementation="sdpa"), "attn_implementation"),
     Accepted("trust declined", edit_json(CONFIG, trust_remote_code=False), "trust_remote_code"),
     Accepted("labels", edit_json(CONFIG, label2id={"_private": 0}), "label2id"),
     Accepted("no quantisation", edit_json(CONFIG, quantization_config=None), ""),
-    Accepted(
-        "path in the tokenizer", edit_json("tokenizer_config.json", vocab_file="/etc/passwd"), "vocab_file"
-    ),
+    Accepted("path in the tokenizer", edit_json("tokenizer_config.json", vocab_file="/etc/passwd"), "vocab_file"),
     Accepted("unlimited length", edit_json("tokenizer_config.json", model_max_length=10**30), ""),
     Accepted("sharded", sharded, ""),
     Accepted(

@@ -48,9 +48,7 @@ def tiny_tokenizer(
     bpe.train_from_iterator(CORPUS, trainer)
     if bos or eos_behind:
         single = ("<bos> " if bos else "") + "$A" + (" <eos>" if eos_behind else "")
-        bpe.post_processor = processors.TemplateProcessing(
-            single=single, special_tokens=[("<bos>", 1), ("<eos>", 2)]
-        )
+        bpe.post_processor = processors.TemplateProcessing(single=single, special_tokens=[("<bos>", 1), ("<eos>", 2)])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=bpe,
         bos_token="<bos>",

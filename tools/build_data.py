@@ -36,9 +36,7 @@ FOLDS = 5
 def baselines(examples: Iterable[Example]) -> dict[str, float]:
     """AUROC of each text-only baseline with whole groups held out, unfolded."""
     rows = list(examples)
-    measured = text_auroc(
-        [r.text for r in rows], [r.label for r in rows], [r.group for r in rows], folds=FOLDS
-    )
+    measured = text_auroc([r.text for r in rows], [r.label for r in rows], [r.group for r in rows], folds=FOLDS)
     return {name: round(value, 2) for name, value in measured.items() if value is not None}
 
 
@@ -84,8 +82,8 @@ def request_card(examples: Sequence[Example], n_dropped: int) -> dict[str, Any]:
         "class_names": ["harmless", "harmful"],
         "built": (
             f"tools/build_data.py; {n_dropped} pairs of twins were left out (src/requests_dropped.yaml): "
-            "tools/choose_requests.py drops in each topic, two times, the pair that word baselines fitted on "
-            "other topics tell apart best."
+            "tools/choose_requests.py drops in each topic, two times, the pair that baselines of words, fitted on "
+            "other topics, tell apart best."
         ),
         "sizes": _sizes(examples),
         "balance": (
@@ -157,9 +155,7 @@ def _read_table(path: Path) -> dict[str, Any]:
     table: dict[str, Any] = yaml.safe_load(path.read_text())
     entities = Counter(entity for found in table["values"].values() for entity in found)
     _refuse(path.name, [f"{entity} has two values" for entity, n in entities.items() if n > 1])
-    _refuse(
-        path.name, [] if len(table["affirmed"]) == len(table["negated"]) else ["phrasings do not pair up"]
-    )
+    _refuse(path.name, [] if len(table["affirmed"]) == len(table["negated"]) else ["phrasings do not pair up"])
     return table
 
 
@@ -197,9 +193,7 @@ def _same(path: Path, data: bytes) -> bool:
 
 def main() -> int:
     """Build or check; 1 when the shipped files differ."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, default=DATA)
     options = parser.parse_args()

@@ -2,10 +2,10 @@
 
     python tools/choose_requests.py
 
-A pair that the words give away would let a text-only baseline do the work of a probe. So baselines of
-words and of pieces of words are fitted on other topics and score every phrase, and the pair of each topic that
-they tell apart best is dropped, two times. Topics take turns (every second one, then the others), because each drop changes what the
-words give away. The folds used here are not the folds of the figures on the card, nor those of the tests.
+A pair that the words give away would let a text-only baseline do the work of a probe. So baselines of words and
+of pieces of words are fitted on other topics and score every phrase, and the pair of each topic that they tell
+apart best is dropped, two times. Topics take turns (every second one, then the others), because each drop changes
+what the words give away. The folds used here are not the folds of the figures on the card, nor those of the tests.
 """
 
 from __future__ import annotations

@@ -35,9 +35,7 @@ def truth_examples(table: dict[str, Any]) -> list[Example]:
     swapped = [facts[i ^ 1][1] for i in range(len(facts))] if paired else None
     wrong = [swapped or deal_wrong_values(facts, barred, rng) for _ in range(2)]
     examples = []
-    for phrasing, i, polarity, right in product(
-        (0, 1), range(len(facts)), ("affirmed", "negated"), (True, False)
-    ):
+    for phrasing, i, polarity, right in product((0, 1), range(len(facts)), ("affirmed", "negated"), (True, False)):
         entity, value = facts[i]
         frame = (2 * i + phrasing) % frames
         pair = f"{entity.replace(' ', '_')}-{phrasing}-{polarity}"
@@ -45,9 +43,7 @@ def truth_examples(table: dict[str, Any]) -> list[Example]:
             Example(
                 id=f"{pair}-{'right' if right else 'wrong'}",
                 prompt="",
-                completion=table[polarity][frame].format(
-                    entity=entity, value=value if right else wrong[phrasing][i]
-                ),
+                completion=table[polarity][frame].format(entity=entity, value=value if right else wrong[phrasing][i]),
                 label=right == (polarity == "affirmed"),
                 group="+".join(sorted((entity, facts[i ^ 1][0]))) if paired else entity,
                 kind="statement",

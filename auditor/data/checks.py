@@ -54,9 +54,7 @@ def _repeated_texts(examples: Sequence[Example]) -> Iterator[Problem]:
 def _frequent_templates(examples: Sequence[Example]) -> Iterator[Problem]:
     """A class is a label, or one kind of examples within it."""
     class_sizes = Counter((example.label, example.kind) for example in examples)
-    uses = Counter(
-        ((example.label, example.kind), example.template) for example in examples if example.template
-    )
+    uses = Counter(((example.label, example.kind), example.template) for example in examples if example.template)
     for ((label, kind), template), n in sorted(uses.items()):
         share = n / class_sizes[label, kind]
         if template and share > TEMPLATE_SHARE:

@@ -1,4 +1,4 @@
-"""A LoRA adapter merged into the weights, after which the model is an ordinary one. Needs the `adapters` extra."""
+"""Merge a LoRA adapter into the weights; the model is an ordinary one afterwards. Needs the extra `adapters`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_adapter(model: Any, adapter: Admitted, folder: Path) -> Any:
             # peft asks transformers for an attribute under its old name
             warnings.simplefilter("ignore", FutureWarning)
             wrapped: Any = get_peft_model(model, LoraConfig(**adapter.config))
-        result = set_peft_model_state_dict(wrapped, weights)
+        result: Any = set_peft_model_state_dict(wrapped, weights)
         missing = [key for key in result.missing_keys if ".default" in key]
         if missing or result.unexpected_keys:
             told = ", ".join([*missing, *result.unexpected_keys][:3])

@@ -27,7 +27,7 @@ class Batch:
 def in_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
     """Indices of sequences in batches of at most `budget` tokens, padding counted, the longest first.
 
-    The plan depends on the lengths and the budget alone. A sequence longer than the budget is a batch by itself.
+    The plan depends on the lengths and the budget alone. A sequence above the budget is a batch by itself.
     """
     if budget < 1:
         raise ValueError(f"a budget of {budget} tokens")
@@ -51,7 +51,8 @@ def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room
     longest = max(len(sequence) for sequence in sequences)
     if target.max_tokens is not None and longest + room_for > target.max_tokens:
         raise ProbeFailed(
-            f"a text of {longest} tokens with {room_for} to follow is longer than the {target.max_tokens} tokens the model takes"
+            f"a text of {longest} tokens with {room_for} to follow "
+            f"is longer than the {target.max_tokens} tokens the model takes"
         )
     if min(len(sequence) for sequence in sequences) == 0:
         raise ProbeFailed("a prompt without tokens: there is nothing to read or to go on from")

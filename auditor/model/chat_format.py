@@ -23,12 +23,12 @@ FROZEN_DATE = date(2026, 1, 1)
 FRAME = "Question: {user}\nAnswer:"
 """what a user's text is put into when the tokenizer has no chat template"""
 
-_DIRECTIVES = "%Y %y %m %d %b %B %a %A %j".split()
+_DIRECTIVES = ["%Y", "%y", "%m", "%d", "%b", "%B", "%a", "%A", "%j"]
 _DATES = {code: FROZEN_DATE.strftime(code) for code in _DIRECTIVES} | {
     **{"%-d": "1", "%-m": "1", "%e": " 1", "%F": FROZEN_DATE.isoformat()},
     **{"%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM"},
 }
-# The library passes only plain data to a template, so a fixed clock has to be written in the template's own language.
+# The library passes only plain data to a template, so a stopped clock has to be written as template code.
 _CLOCK = (
     "{%- macro strftime_now(format='%Y-%m-%d') -%}{{ format"
     + "".join(f".replace({code!r}, {text!r})" for code, text in _DATES.items())
@@ -36,7 +36,7 @@ _CLOCK = (
 )
 _USER, _SYSTEM = "USERTEXT", "SYSTEMTEXT"
 _ENDINGS = ("a", "Z", "7", ".", "?")
-"""user texts that end alike in nothing, so that what their renderings end with alike comes from the template"""
+"""of user texts: what their renderings nevertheless end with alike comes from the template"""
 _REFUSALS = (jinja2.TemplateError, TypeError, ValueError, KeyError, ArithmeticError)
 """what a template raises for a conversation that it does not accept"""
 
@@ -64,7 +64,7 @@ class ChatFormat:
     def facts(self) -> dict[str, Scalar]:
         """What belongs on record."""
         framed = None if self.template else FRAME
-        dated = self.template is not None and self.template.startswith(_CLOCK)
+        dated = "date_string" in self.options or (self.template or "").startswith(_CLOCK)
         return {
             "chat_template": self.template is not None,
             "framed_as": framed,
@@ -73,9 +73,7 @@ class ChatFormat:
             "before_user_text": self.before_user,
             "tokens_after_user_text": len(self.suffix),
             "thinking": self.thinking,
-            "date_given_to_template": FROZEN_DATE.isoformat()
-            if dated or "date_string" in self.options
-            else None,
+            "date_given_to_template": FROZEN_DATE.isoformat() if dated else None,
         }
 
 
@@ -126,9 +124,7 @@ def _messages(user: str, system: str | None) -> list[dict[str, str]]:
     return [*given, {"role": "user", "content": user}]
 
 
-def _applied(
-    tokenizer: Any, template: str, options: Mapping[str, Scalar], messages: list[dict[str, str]]
-) -> str:
+def _applied(tokenizer: Any, template: str, options: Mapping[str, Scalar], messages: list[dict[str, str]]) -> str:
     text: str = tokenizer.apply_chat_template(
         messages, chat_template=template, tokenize=False, add_generation_prompt=True, **options
     )
@@ -171,5 +167,4 @@ def _special_prefix(tokenizer: Any) -> tuple[int, ...]:
 def _suffix(tokenizer: Any, render: Callable[[str], str]) -> tuple[int, ...]:
     """Tokens with which every rendering ends, whatever the user's text ends with."""
     backwards = [plain_ids(tokenizer, render(f"Say {ending}"))[::-1] for ending in _ENDINGS]
-    common: tuple[int, ...] = commonprefix(backwards)
-    return common[::-1]
+    return tuple(commonprefix(backwards))[::-1]

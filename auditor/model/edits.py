@@ -80,9 +80,7 @@ class Edit:
 def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
     """A read-only copy whose norm is 1 to float32 precision."""
     if vector.ndim != 1 or vector.dtype != np.float32:
-        raise ValueError(
-            f"the vector of an edit is float32 [d_model], not {vector.dtype} {list(vector.shape)}"
-        )
+        raise ValueError(f"the vector of an edit is float32 [d_model], not {vector.dtype} {list(vector.shape)}")
     norm = float(np.linalg.norm(vector.astype(np.float64)))
     if not abs(norm - 1.0) <= UNIT_NORM:
         raise ValueError(f"the vector of an edit has unit norm, not {norm:.6g}")

@@ -4,7 +4,7 @@
         target.model(input_ids=..., attention_mask=...)
 
 Which token a column holds is read from the attention mask of each forward pass, so padding, a key-value cache and any
-loop that drives the model are all understood. Every block removes its own handles and no others.
+loop that drives the model are understood. Every `with` removes its own handles and no others.
 """
 
 from __future__ import annotations
@@ -57,8 +57,9 @@ def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] 
         if named:
             columns = stack.enter_context(_columns(target))
         for site in named:
+            here = _steps(rows, site, target.d_model)
 
-            def change(x: Tensor, steps: list[_Step] = _steps(rows, site, target.d_model)) -> Tensor:
+            def change(x: Tensor, steps: list[_Step] = here) -> Tensor:
                 if not sizes <= {x.shape[0]}:
                     raise ValueError(f"edits or prompts for {sizes} rows, a batch of {x.shape[0]}")
                 return _edited(x, steps, _touched(columns.tokens, prompt_lens))
@@ -88,9 +89,7 @@ class Seen:
 
 
 @contextmanager
-def recording(
-    target: TargetModel, sites: Sequence[Site], positions: Sequence[Sequence[int]]
-) -> Iterator[Seen]:
+def recording(target: TargetModel, sites: Sequence[Site], positions: Sequence[Sequence[int]]) -> Iterator[Seen]:
     """Keep the activations at some sites and tokens of every forward pass inside the block, as float32 on the CPU.
 
     Only the asked tokens are taken, inside the hook. Reads see the edits of an `editing` block around or inside this
@@ -283,7 +282,7 @@ def _touched(tokens: Tensor, prompt_lens: Sequence[int]) -> Tensor:
 
 
 def _edited(x: Tensor, steps: list[_Step], touched: Tensor) -> Tensor:
-    """x − β(x·u)u + γu where an edit touches, computed in float32 or wider; every other entry is unchanged."""
+    """Every kind of edit, where it touches, computed in float32 or wider; other entries are unchanged."""
     rows = torch.arange(x.shape[0], device=x.device)
     y = x.to(torch.promote_types(x.dtype, torch.float32))
     for step in steps:

@@ -37,9 +37,7 @@ def with_parts(target: TargetModel, ids: tuple[int, ...]) -> TargetModel:
             if _writes(found, ids):
                 return found
     parts = ", ".join(name for name, _ in target.blocks[0].named_children())
-    return _without(
-        target, f"no two parts of a block ({parts}) add up to what every block adds to the stream"
-    )
+    return _without(target, f"no two parts of a block ({parts}) add up to what every block adds to the stream")
 
 
 def _without(target: TargetModel, reason: str) -> TargetModel:
@@ -57,16 +55,12 @@ def _pairs(target: TargetModel, ids: tuple[int, ...], depth: int) -> list[tuple[
         names = [name for name, output in parts.items() if output.shape == pre.shape]
         candidates = combinations(names, 2) if layer == 0 else fitting
         fitting = [
-            (a, b)
-            for a, b in candidates
-            if a in parts and b in parts and adds_up(pre, parts[a], parts[b], post)
+            (a, b) for a, b in candidates if a in parts and b in parts and adds_up(pre, parts[a], parts[b], post)
         ]
     return fitting[::-1]
 
 
-def _run(
-    target: TargetModel, ids: tuple[int, ...], depth: int
-) -> list[tuple[Tensor, Tensor, Mapping[str, Tensor]]]:
+def _run(target: TargetModel, ids: tuple[int, ...], depth: int) -> list[tuple[Tensor, Tensor, Mapping[str, Tensor]]]:
     """For each layer: input, output, and the outputs of its parts in the order in which they run."""
     modules = {
         f"{layer}.{name}": module
@@ -77,7 +71,7 @@ def _run(
     sites = [Site(layer, point) for layer in range(target.n_layers) for point in ("resid_pre", "resid_post")]
     with recording(target, sites, [range(len(ids))]) as seen, outputs_of(modules) as outputs:
         _forward(target, ids)
-    found = []
+    found: list[tuple[Tensor, Tensor, Mapping[str, Tensor]]] = []
     for layer in range(target.n_layers):
         pre, post = (torch.from_numpy(seen.at(site))[None] for site in sites[2 * layer : 2 * layer + 2])
         start = f"{layer}."

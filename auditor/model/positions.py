@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from auditor.errors import ProbeFailed
 
@@ -48,7 +48,7 @@ class Position:
         if not (found := _WRITTEN.fullmatch(text)):
             raise ValueError(f"{text!r} is not a position, such as 'last_prompt' or 'template_offset -3'")
         kind, drop_last, offset = found.groups()
-        return cls(kind, drop_last=int(drop_last or 0), offset=int(offset or 0))
+        return cls(cast(PositionKind, kind), drop_last=int(drop_last or 0), offset=int(offset or 0))
 
 
 def resolve(prompt: Prompt, position: Position) -> tuple[int, ...]:
@@ -60,9 +60,7 @@ def resolve(prompt: Prompt, position: Position) -> tuple[int, ...]:
     if position.kind == "last_prompt":
         return _one(prompt.prompt_len - 1, prompt.prompt_len > 0, prompt, position)
     if position.kind == "template_offset":
-        return _one(
-            prompt.prompt_len + position.offset, -position.offset <= prompt.suffix_len, prompt, position
-        )
+        return _one(prompt.prompt_len + position.offset, -position.offset <= prompt.suffix_len, prompt, position)
     if position.kind == "last_completion":
         return _one(len(prompt.ids) - 1, len(prompt.ids) > prompt.prompt_len, prompt, position)
     tokens = range(prompt.prompt_len, len(prompt.ids) - position.drop_last)

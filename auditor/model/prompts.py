@@ -34,9 +34,7 @@ class Prompt:
 
     def __post_init__(self) -> None:
         if not 0 <= self.prompt_len <= len(self.ids) or not 0 <= self.suffix_len <= self.prompt_len:
-            raise ValueError(
-                f"{self.prompt_len} of {len(self.ids)} tokens, of them {self.suffix_len} template"
-            )
+            raise ValueError(f"{self.prompt_len} of {len(self.ids)} tokens, of them {self.suffix_len} template")
 
 
 def render(target: TargetModel, example: Example, *, system: str | None = None) -> Prompt:

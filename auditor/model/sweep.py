@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from auditor.model.batches import in_batches, left_padded
@@ -88,9 +87,7 @@ def _together(target: TargetModel, items: Sequence[WorkItem]) -> list[Outcome]:
     """Do items that want the same, in one batch."""
     sites, want, longest = items[0].sites, items[0].want, items[0].max_new_tokens
     lens = [item.prompt.prompt_len for item in items]
-    batch = left_padded(
-        target, [item.prompt.ids[: item.prompt.prompt_len] for item in items], room_for=longest
-    )
+    batch = left_padded(target, [item.prompt.ids[: item.prompt.prompt_len] for item in items], room_for=longest)
     reading = recording(target, sites, [(n - 1,) for n in lens]) if sites else nullcontext()
     with editing(target, [item.edits for item in items], prompt_lens=lens), reading as seen:
         if "text" in want:

@@ -186,8 +186,10 @@ def heat(chart: HeatMap, key: str) -> Markup:
     width = max(side + cell * len(chart.columns) + 2, 320.0)
     heads = [svg.wrap(words(c), cell - 6, size=12, lines=3) for c in chart.columns]
     top = 22.0 + 15 * max((len(h) for h in heads), default=1) + 6
-    body = [svg.text(side, 14, f"{chart.column_label} →", colour="muted", font_size=12)]
-    body.append(svg.text(0, top - 8, f"{chart.row_label} ↓", colour="muted", font_size=12))
+    across = "".join(svg.wrap(f"{chart.column_label} →", width - side, size=12, lines=1))
+    down = "".join(svg.wrap(f"{chart.row_label} ↓", max(side, 80), size=12, lines=1))
+    body = [svg.text(side, 14, across, colour="muted", font_size=12)]
+    body.append(svg.text(0, top - 8, down, colour="muted", font_size=12))
     for j, head in enumerate(heads):
         for k, part in enumerate(head):
             y = top - 8 - 15 * (len(head) - 1 - k)
@@ -219,9 +221,11 @@ def _cell(estimate: Estimate | None, x: float, y: float, width: float) -> Iterat
 def _shade(value: float | None) -> tuple[str, str]:
     """Fill and ink: from vermillion over white at one half to blue, so that greyscale still shows distance."""
     if value is None:
-        return "#eceff2", "#1c2126"
+        return "#eceff2", "#000000"
     end = (0, 84, 140) if value >= 0.5 else (166, 60, 6)
     share = min(1.0, abs(value - 0.5) * 2)
-    red, green, blue = (round(255 + (c - 255) * share) for c in end)
-    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue
-    return f"#{red:02x}{green:02x}{blue:02x}", "#1c2126" if light > 140 else "#ffffff"
+    fill = [round(255 + (c - 255) * share) for c in end]
+    red, green, blue = (((c / 255 + 0.055) / 1.055) ** 2.4 for c in fill)
+    # Where black and white contrast equally with a ground of this luminance (WCAG 2.2).
+    dark = 0.2126 * red + 0.7152 * green + 0.0722 * blue < 0.179
+    return f"#{fill[0]:02x}{fill[1]:02x}{fill[2]:02x}", "#ffffff" if dark else "#000000"

@@ -30,7 +30,7 @@ def markup(record: AuditRecord, medium: view.Medium) -> str:
     """The page structure that both the HTML file and the PDF are made of."""
     style = stylesheet()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    template = _environment().get_template("report.html.j2")
+    template = _environment(medium).get_template("report.html.j2")
     # The stylesheet is a file of this package, not a word of it comes from a record.
     return template.render(page=view.page(record, medium), style=Markup(style), style_hash=digest)
 
@@ -47,12 +47,12 @@ def stylesheet() -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment(medium: view.Medium) -> Environment:
     env = Environment(
         loader=FunctionLoader(lambda name: _resource(name).decode("utf-8")),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=text.finalize,
+        finalize=text.breakable if medium == "pdf" else text.finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )

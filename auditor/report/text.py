@@ -18,6 +18,7 @@ _HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff\U000e0000-\U000e007f]"
 )
+_UNBROKEN = re.compile(r"\S{200,}")
 _ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5}(?:v\d+)?)")
 _HTTPS = re.compile(r"https://[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?:/[A-Za-z0-9._~%/#=&?+-]*)?")
 
@@ -41,6 +42,18 @@ def finalize(value: object) -> object:
     if isinstance(value, Markup):
         return Markup(visible(str(value)))
     return visible(str(value))
+
+
+def breakable(value: object) -> object:
+    """`finalize` for paper, with places to break in long unbroken text.
+
+    Without them WeasyPrint lays out all that is left of such a text for every line of it, which takes time that
+    grows with its square.
+    """
+    printed = finalize(value)
+    if isinstance(printed, Markup) or not isinstance(printed, str):
+        return printed
+    return _UNBROKEN.sub(lambda run: "\u200b".join(re.findall(".{1,80}", run.group())), printed)
 
 
 def short(text: str, limit: int) -> str:

@@ -71,7 +71,7 @@ EVIDENCE: dict[EvidenceClass, str] = {
 
 REDACTION = {
     "full": "Texts are printed whole.",
-    "excerpt": "Texts are cut to an excerpt; the run folder holds no more than that either.",
+    "excerpt": "Texts are cut to an excerpt.",
     "hash": "Texts are replaced by their hash.",
 }
 

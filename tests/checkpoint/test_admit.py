@@ -58,14 +58,10 @@ def test_any_changed_byte_changes_the_identity(folder: Path, name: str) -> None:
 
 
 def _one_byte_other(data: bytes, name: str) -> bytes:
-    return (
-        data[:-1] + bytes([data[-1] ^ 1]) if name.endswith(".safetensors") else data.replace(b": ", b":  ", 1)
-    )
+    return data[:-1] + bytes([data[-1] ^ 1]) if name.endswith(".safetensors") else data.replace(b": ", b":  ", 1)
 
 
-def test_a_renamed_file_changes_the_identity_and_the_place_of_the_folder_does_not(
-    folder: Path, tmp_path: Path
-) -> None:
+def test_a_renamed_file_changes_the_identity_and_the_place_of_the_folder_does_not(folder: Path, tmp_path: Path) -> None:
     before = admit(folder).identity
     moved = folder.rename(tmp_path / "elsewhere")
     assert admit(moved).identity == before.model_copy(update={"name": "elsewhere"})
@@ -86,12 +82,8 @@ def test_digest_depends_on_names_and_contents_together() -> None:
 
 
 def test_only_known_keys_reach_the_library(folder: Path) -> None:
-    edit_json(
-        "config.json", vendor=1, _name_or_path="/home/x", auto_map={"AutoConfig": "x.Y"}, rope_theta=5e5
-    )(folder)
-    edit_json(
-        "tokenizer_config.json", vocab_file="/etc/passwd", init_inputs=["/etc/passwd"], pad_token="<p>"
-    )(folder)
+    edit_json("config.json", vendor=1, _name_or_path="/home/x", auto_map={"AutoConfig": "x.Y"}, rope_theta=5e5)(folder)
+    edit_json("tokenizer_config.json", vocab_file="/etc/passwd", init_inputs=["/etc/passwd"], pad_token="<p>")(folder)
     edit_json("special_tokens_map.json", bos_token="<s>", vocab_file="/etc/passwd")(folder)
     edit_json("generation_config.json", eos_token_id=[2, 3], temperature=2.0)(folder)
     admitted = admit(folder)
@@ -105,16 +97,17 @@ def test_only_known_keys_reach_the_library(folder: Path) -> None:
 
 
 def test_the_parts_of_a_composite_config_are_cleaned_too(folder: Path) -> None:
-    text = {
-        key: value
-        for key, value in config(model_type="gemma3_text", vendor=1).items()
-        if key != "architectures"
-    }
+    text = {key: value for key, value in config(model_type="gemma3_text", vendor=1).items() if key != "architectures"}
     write_json(folder / "config.json", {"model_type": "gemma3", "text_config": text, "vision_config": None})
     admitted = admit(folder)
     assert "vendor" not in admitted.config["text_config"]
     assert admitted.config["text_config"]["hidden_size"] == text["hidden_size"]
     assert any("vendor" in note for note in admitted.identity.notes)
+
+
+def test_what_single_layers_set_is_cleaned_too(folder: Path) -> None:
+    edit_json("config.json", per_layer_config={"1": {"head_dim": 4, "vendor": 1}})(folder)
+    assert admit(folder).config["per_layer_config"] == {"1": {"head_dim": 4}}
 
 
 def test_a_part_of_an_unknown_type_is_refused(folder: Path) -> None:
@@ -186,9 +179,7 @@ def test_a_folder_named_by_a_link_is_the_real_one(folder: Path, tmp_path: Path) 
     assert admit(tmp_path / "latest").path == folder
 
 
-def test_a_file_that_changes_while_it_is_read_is_refused(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_that_changes_while_it_is_read_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, seen = os.fstat, []
 
     def growing(descriptor: int) -> os.stat_result:
@@ -216,9 +207,7 @@ def test_an_adapter_becomes_part_of_the_identity(folder: Path, tmp_path: Path) -
 
 
 def test_the_base_that_an_adapter_names_is_not_followed(folder: Path, tmp_path: Path) -> None:
-    place = adapter(
-        tmp_path / "lora", base_model_name_or_path="evil/base", revision="x", auto_mapping={"a": "b"}
-    )
+    place = adapter(tmp_path / "lora", base_model_name_or_path="evil/base", revision="x", auto_mapping={"a": "b"})
     admitted = admit(folder, adapter=place).adapter
     assert admitted is not None
     assert admitted.config.keys() == {"peft_type", "task_type", "r", "lora_alpha", "target_modules"}
@@ -280,7 +269,5 @@ def test_admitting_starts_neither_torch_nor_transformers(folder: Path) -> None:
         "import auditor.checkpoint.stage, auditor.checkpoint.resolve, auditor.checkpoint.convert; "
         "print(sorted({'torch', 'transformers', 'huggingface_hub', 'peft'} & set(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code, str(folder)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -104,11 +104,7 @@ def survives(judge: Any, *arguments: Any) -> bool:
 @given(changes=objects)
 def test_any_config_is_judged(files: dict[str, ReadFile], changes: dict[str, Any]) -> None:
     weights = find_weights(files)
-    survives(
-        lambda: clean_config(
-            parse_object(json.dumps({**config(), **changes}).encode(), "config.json"), weights
-        )
-    )
+    survives(lambda: clean_config(parse_object(json.dumps({**config(), **changes}).encode(), "config.json"), weights))
 
 
 @FUZZ
@@ -126,9 +122,7 @@ def test_any_steering_file_is_judged(files: dict[str, ReadFile], tree: dict[str,
 def test_any_adapter_config_is_judged(tmp_path_factory: pytest.TempPathFactory, tree: dict[str, Any]) -> None:
     found = read_folder(adapter(tmp_path_factory.mktemp("fuzz") / "lora"))
     settings_file = {"peft_type": "LORA", **tree}
-    survives(
-        read_adapter, {**found, "adapter_config.json": in_memory("a", json.dumps(settings_file).encode())}
-    )
+    survives(read_adapter, {**found, "adapter_config.json": in_memory("a", json.dumps(settings_file).encode())})
 
 
 @FUZZ
@@ -174,10 +168,7 @@ def test_weights_cut_anywhere_are_refused(cut: int) -> None:
 
 
 @FUZZ
-@given(
-    content=st.binary(max_size=60)
-    | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass"))
-)
+@given(content=st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_are_json_or_refused(content: bytes) -> None:
     survives(parse_object, content, "x.json")
 

@@ -41,9 +41,7 @@ def converted(monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
     def convert(file: Path, out: Path) -> None:
         seen.append(file.read_bytes())
         out.mkdir(parents=True)
-        (out / "auditor_provenance.json").write_text(
-            json.dumps({"source_sha256": sha256(seen[-1]).hexdigest()})
-        )
+        (out / "auditor_provenance.json").write_text(json.dumps({"source_sha256": sha256(seen[-1]).hexdigest()}))
 
     monkeypatch.setattr(fetch_demo, "convert_gguf", convert)
     return seen

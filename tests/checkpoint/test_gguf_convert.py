@@ -113,9 +113,7 @@ def test_the_header_of_a_sound_file_is_counted(file: Path) -> None:
         (start(tensors=2) + (text(b"t") + struct.pack("<IIQ", 0, 24, 0)) * 2 + bytes(99), "twice"),
     ],
 )
-def test_a_file_that_lies_is_refused_before_any_library_reads_it(
-    tmp_path: Path, content: bytes, said: str
-) -> None:
+def test_a_file_that_lies_is_refused_before_any_library_reads_it(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "evil.gguf"
     path.write_bytes(content)
     with pytest.raises(UnsafeCheckpoint, match=said) as refused:

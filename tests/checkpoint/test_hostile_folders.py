@@ -86,7 +86,5 @@ def test_the_payload_of_the_corpus_is_live(tmp_path: Path) -> None:
 
 def test_refusals_end_with_the_documented_codes() -> None:
     codes = {case.name: case.error.exit_code for case in REFUSED}
-    assert (
-        codes["weights only as pickle"] == codes["truncated weights"] == codes["model type only as code"] == 4
-    )
+    assert codes["weights only as pickle"] == codes["truncated weights"] == codes["model type only as code"] == 4
     assert codes["quantised"] == codes["no config"] == 2

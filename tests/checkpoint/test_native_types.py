@@ -60,6 +60,43 @@ def test_keys_that_only_the_model_reads_are_known() -> None:
     assert "transformers_weights" not in (config_keys("qwen2") or ())
 
 
+TOY = """
+class Base(PreTrainedConfig):
+    inherited: int = 1
+
+class ToyConfig(Base):
+    model_type = "toy"
+    attribute_map = {"common_name": "own_name"}
+    plan: ClassVar[dict] = {}
+    declared: int = 1
+
+    def __post_init__(self, **kwargs):
+        self.derived = kwargs.pop("older_spelling", None)
+        self._internal = kwargs["x"]
+"""
+MODEL = """
+width = getattr(config, "read_with_default", 1) if hasattr(self.config, 'asked_for') else config.other
+hidden = getattr(config, "_internal", None)
+"""
+
+
+def test_every_way_of_reading_a_key_is_seen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "toys").mkdir()
+    (tmp_path / "toys" / "configuration_toy.py").write_text(TOY)
+    (tmp_path / "toys" / "modeling_toy.py").write_text(MODEL)
+    monkeypatch.setattr(native, "_models", lambda: tmp_path)
+    assert config_keys.__wrapped__("toy") == {
+        "inherited",
+        "common_name",
+        "own_name",
+        "declared",
+        "derived",
+        "older_spelling",
+        "read_with_default",
+        "asked_for",
+    }
+
+
 def test_keys_of_other_families_are_not_known() -> None:
     assert "n_embd" not in (config_keys("llama") or ())
     assert not {key for key in config_keys("llama") or () if key.startswith("_")}

@@ -121,15 +121,11 @@ def test_what_the_hub_answers_is_said(monkeypatch: pytest.MonkeyPatch, raised: s
         HuggingFace().describe("org/name", "v9")
 
 
-def test_the_real_hub_is_asked_for_safetensors_and_data_only(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_the_real_hub_is_asked_for_safetensors_and_data_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     asked: dict[str, Any] = {}
     info = SimpleNamespace(sha=COMMIT, siblings=[SimpleNamespace(rfilename="model.safetensors")])
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", lambda *_, **__: info)
-    monkeypatch.setattr(
-        huggingface_hub, "snapshot_download", lambda repo, **given: asked.update(given, repo=repo)
-    )
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repo, **given: asked.update(given, repo=repo))
     assert HuggingFace().describe("org/name", None) == (COMMIT, ["model.safetensors"])
     HuggingFace().fetch("org/name", COMMIT, tmp_path)
     assert (asked["repo"], asked["revision"], asked["local_dir"]) == ("org/name", COMMIT, tmp_path)

@@ -65,9 +65,7 @@ def test_a_group_of_one_class_only_where_both_are_declared() -> None:
 
 
 def test_too_few_groups_and_one_that_is_too_large() -> None:
-    examples = [
-        replace(e, group="large" if int(e.group[1:]) < N_GROUPS // 5 else e.group, pair="") for e in clean()
-    ]
+    examples = [replace(e, group="large" if int(e.group[1:]) < N_GROUPS // 5 else e.group, pair="") for e in clean()]
     assert found(examples) == {"few groups", "large group"}
 
 

@@ -37,9 +37,7 @@ def test_reads_examples_in_order_with_the_card(tmp_path: Path) -> None:
     data = read(shipped(tmp_path, GOOD, second))
     assert data.examples == (
         Example(id="a", prompt="Is it?", label=True, group="g"),
-        Example(
-            id="b", prompt="Is it?", label=False, group="g", completion="no\u2028pe", chat=True, kind="k"
-        ),
+        Example(id="b", prompt="Is it?", label=False, group="g", completion="no\u2028pe", chat=True, kind="k"),
     )
     assert (data.name, data.class_names, data.language) == ("mine", ("no", "yes"), "en")
     assert data.sha256 == data.card["sha256"] == sha256_hex((tmp_path / "mine.jsonl").read_bytes())

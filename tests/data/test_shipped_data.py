@@ -52,9 +52,7 @@ def test_the_names_are_all_there_is() -> None:
     assert {path.stem for path in DATA.glob("*.jsonl")} == set(NAMES)
 
 
-def test_rebuilding_gives_the_shipped_files(
-    tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rebuilding_gives_the_shipped_files(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(tool, monkeypatch, "--check") == 0
     assert run(tool, monkeypatch, "--out", str(tmp_path)) == 0
     assert {path.name for path in tmp_path.iterdir()} == {p.name for p in DATA.iterdir() if p.is_file()}
@@ -120,9 +118,7 @@ def test_every_value_is_as_often_wrong_as_right_within_a_polarity(name: str) -> 
     table = yaml.safe_load((DATA / "src" / f"{name}.yaml").read_text())
     counts: Counter[tuple[str, str, bool]] = Counter()
     for example in shipped(name).examples:
-        value = next(
-            v for v in sorted(table["values"], key=len, reverse=True) if example.completion.endswith(f" {v}.")
-        )
+        value = next(v for v in sorted(table["values"], key=len, reverse=True) if example.completion.endswith(f" {v}."))
         counts[value, example.polarity, example.label] += 1
     assert all(counts[value, polarity, not label] == n for (value, polarity, label), n in counts.items())
     assert {value for value, _, _ in counts} == set(table["values"])

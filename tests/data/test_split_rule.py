@@ -103,9 +103,7 @@ def test_refuses_too_few_groups_and_a_group_in_two_domains() -> None:
     more=st.integers(0, 60),
     seed=st.integers(0, 99),
 )
-def test_draw_is_even_over_groups_and_stable_by_prefix(
-    sizes: list[int], n: int, more: int, seed: int
-) -> None:
+def test_draw_is_even_over_groups_and_stable_by_prefix(sizes: list[int], n: int, more: int, seed: int) -> None:
     pool = dataset(sizes).examples
     drawn = draw(pool, n, seed)
     assert len(drawn) == len(set(drawn)) == min(n, len(pool))

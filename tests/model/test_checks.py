@@ -49,7 +49,10 @@ def test_padding_that_shifts_positions_is_refused():
     model = tiny_model("gpt2")
     plain = model.transformer.forward
     model.transformer.forward = lambda input_ids=None, attention_mask=None, use_cache=None, **more: plain(
-        input_ids=input_ids, attention_mask=attention_mask, use_cache=use_cache, output_hidden_states=more.get("output_hidden_states")
+        input_ids=input_ids,
+        attention_mask=attention_mask,
+        use_cache=use_cache,
+        output_hidden_states=more.get("output_hidden_states"),
     )
     with pytest.raises(UnsupportedModel, match=r"left padding changes the residual stream \(relative error"):
         checked(model)
@@ -145,7 +148,10 @@ def test_attention_and_mlp_are_told_apart_by_what_they_read():
 
         block.forward = mlp_first
     target = checked(model)
-    assert target.parts["attn_out"][0] in (model.gpt_neox.layers[0].attention, model.gpt_neox.layers[0].post_attention_dropout)
+    assert target.parts["attn_out"][0] in (
+        model.gpt_neox.layers[0].attention,
+        model.gpt_neox.layers[0].post_attention_dropout,
+    )
     assert target.parts["mlp_out"][0] in (model.gpt_neox.layers[0].mlp, model.gpt_neox.layers[0].post_mlp_dropout)
 
 

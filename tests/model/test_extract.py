@@ -13,7 +13,13 @@ from auditor.model.positions import Position, resolve
 from auditor.model.prompts import render
 from auditor.model.sites import POINTS, Site
 
-POSITIONS = ("last_prompt", "last_completion", "completion_tokens", "completion_tokens drop_last 1", "template_offset -2")
+POSITIONS = (
+    "last_prompt",
+    "last_completion",
+    "completion_tokens",
+    "completion_tokens drop_last 1",
+    "template_offset -2",
+)
 ONE_ROW = 1
 ALL_TOGETHER = 10_000
 
@@ -58,9 +64,8 @@ def test_the_mean_is_over_the_tokens_of_each_prompt(llama, examples):
 
 
 def test_bfloat16_is_read_as_float32(llama, examples):
-    from tests.tiny import tiny_model, tiny_tokenizer
-
     from auditor.model.load import target_from
+    from tests.tiny import tiny_model, tiny_tokenizer
 
     half = target_from(tiny_model().bfloat16(), tiny_tokenizer())[0]
     asked = {"sites": [Site(1, "resid_post")], "position": "last_prompt", "batch_tokens": ALL_TOGETHER}

@@ -222,8 +222,7 @@ def test_asking_the_library_for_hidden_states_leaves_no_hook_and_can_be_done_aga
     try:
         with torch.inference_mode():
             first, again = (
-                library_hidden_states(target.backbone, inputs(target.backbone, batch.ids, batch.mask))
-                for _ in range(2)
+                library_hidden_states(target.backbone, inputs(target.backbone, batch.ids, batch.mask)) for _ in range(2)
             )
             by_itself = target.model(batch.ids, output_hidden_states=True).hidden_states
     finally:

@@ -15,7 +15,9 @@ BOS, EOS = 1, 2
 INJECTING = (
     "{% if messages[0].role != 'system' %}<|system|>You are Tiny.<eos>{% endif %}" + TEMPLATE[len("{{ bos_token }}") :]
 )
-NO_SYSTEM = "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + TEMPLATE
+NO_SYSTEM = (
+    "{% if messages[0].role == 'system' %}{{ raise_exception('System role not supported') }}{% endif %}" + TEMPLATE
+)
 IGNORES_SYSTEM = TEMPLATE.replace("{% for m in messages %}", "{% for m in messages if m.role != 'system' %}")
 FOLDING = (
     "{{ bos_token }}<|user|>{% if messages[0].role == 'system' %}{{ messages[0].content }}\n\n{% endif %}"
@@ -179,7 +181,8 @@ def test_positions_name_tokens():
 
 
 @pytest.mark.parametrize(
-    "written", ["last", "last_prompt -1", "template_offset", "completion_tokens -1", "last_prompt drop_last 2", "", "a b"]
+    "written",
+    ["last", "last_prompt -1", "template_offset", "completion_tokens -1", "last_prompt drop_last 2", "", "a b"],
 )
 def test_a_position_that_means_nothing_is_refused(written):
     with pytest.raises(ValueError, match="position|offset|drop_last"):

@@ -43,9 +43,9 @@ def test_an_outcome_is_what_the_library_gives_for_that_prompt_alone(target, prom
     items = [WorkItem(prompt, **EVERYTHING) for prompt in prompts]
     for item, outcome in zip(items, sweep(target, items, batch_tokens=ALL_TOGETHER), strict=True):
         ids = torch.tensor([item.prompt.ids[: item.prompt.prompt_len]])
-        written = target.model.generate(
-            ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False
-        )[0, ids.shape[1] :].tolist()
+        written = target.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)[
+            0, ids.shape[1] :
+        ].tolist()
         ended = written[-1] in target.eos_ids
         assert outcome.tokens == tuple(written[:-1] if ended else written)
         assert outcome.ended == ended
@@ -137,7 +137,11 @@ def test_sampling_settings_of_the_checkpoint_are_not_used(llama, examples):
     kept = deepcopy(llama.model.generation_config)
     try:
         llama.model.generation_config.update(
-            do_sample=True, temperature=5.0, repetition_penalty=9.0, forced_bos_token_id=7, suppress_tokens=[plain.tokens[0]]
+            do_sample=True,
+            temperature=5.0,
+            repetition_penalty=9.0,
+            forced_bos_token_id=7,
+            suppress_tokens=[plain.tokens[0]],
         )
         assert sweep(llama, [item], batch_tokens=ALL_TOGETHER)[0].tokens == plain.tokens
     finally:

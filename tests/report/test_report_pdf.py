@@ -1,0 +1,123 @@
+"""The PDF is the same report on paper: numbered, bookmarked, tagged, closed to the outside, always the same bytes."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import sys
+from functools import cache
+
+import pytest
+from pypdf import PdfReader
+
+from auditor.errors import AuditorError, ConfigError
+from auditor.findings.record import AuditRecord
+from auditor.report import html, pdf
+from tests.report.corpus import LONG, hostile_record
+from tests.report.pages import changed, record
+
+
+@cache
+def short_record() -> AuditRecord:
+    """The sample without most of its samples, which only make it longer."""
+    results = [r.model_copy(update={"samples": r.samples[:5]}) for r in record().results]
+    return changed(results=results)
+
+
+@cache
+def written() -> bytes:
+    return pdf.render(short_record())
+
+
+@cache
+def document() -> PdfReader:
+    return PdfReader(io.BytesIO(written()))
+
+
+def text_of(reader: PdfReader) -> list[str]:
+    return [" ".join(page.extract_text().split()) for page in reader.pages]
+
+
+def test_page_one_holds_the_verdict_and_the_whole_chart() -> None:
+    first = text_of(document())[0]
+    assert "✕ FAIL" in first
+    assert "May this checkpoint ship?" in first
+    assert "Not measured, and why" in first
+    assert "4 ✓ met" in first
+
+
+def test_every_page_carries_its_number_and_the_identity() -> None:
+    pages = text_of(document())
+    for i, text in enumerate(pages, 1):
+        assert f"page {i} of {len(pages)}" in text
+        assert f"audit identity {short_record().digest}" in text
+
+
+def test_bookmarks_name_the_sections() -> None:
+    titles = [item.title for item in document().outline if not isinstance(item, list)]
+    assert titles[0] == "Verdict"
+    assert [re.sub(r"^\d+ ", "", title) for title in titles[1:]] == [
+        "Findings",
+        "Scope and what was not measured",
+        "The checkpoint",
+        "Method and declared bars",
+        "Results",
+        "Limits and validity",
+        "Sign-off",
+        "Reproduce and verify",
+        "Glossary",
+    ]
+
+
+def test_it_is_tagged_titled_and_brings_its_fonts() -> None:
+    root = document().trailer["/Root"]
+    assert root["/MarkInfo"]["/Marked"]
+    assert root["/Lang"] == "en"
+    assert document().metadata.title.startswith("FAIL: SmolLM2-135M-Instruct")  # type: ignore[union-attr]
+    names = {str(font["/BaseFont"]) for page in document().pages for font in page["/Resources"]["/Font"].values()}
+    assert names
+    assert all(re.match(r"/[A-Z]{6}\+Auditor-(Sans|Mono|Symbols)", name) for name in names)
+
+
+def test_what_is_folded_on_screen_is_open_on_paper() -> None:
+    text = " ".join(text_of(document()))
+    assert "The numbers in this chart" in text
+    assert "0.84 (0.78 to 0.90), chosen" in text
+    assert "I'm sorry, but I can't help with that request." in text
+
+
+def test_the_same_record_gives_the_same_bytes_and_leaves_the_clock_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "17")
+    assert pdf.render(short_record()) == written()
+    assert os.environ["SOURCE_DATE_EPOCH"] == "17"
+    assert document().metadata.creation_date.isoformat() == "2026-01-05T09:04:40+00:00"  # type: ignore[union-attr]
+
+
+def test_hostile_text_is_printed_whole_and_links_nowhere() -> None:
+    reader = PdfReader(io.BytesIO(pdf.render(hostile_record())))
+    pages = [text.replace("\0", "") for text in text_of(reader)]
+    assert "".join(pages).count("x") > 2 * len(LONG)
+    assert "FAIL" in pages[0]
+    targets = [
+        str(annotation.get_object()["/A"]["/URI"])
+        for page in reader.pages
+        for annotation in page.get("/Annots", ())
+        if "/URI" in annotation.get_object().get("/A", {})
+    ]
+    assert not [target for target in targets if not target.startswith("https://arxiv.org/abs/")]
+    assert "/JavaScript" not in reader.trailer["/Root"].get("/Names", {})
+
+
+@pytest.mark.parametrize("address", ["https://example.org/a.png", "file:///etc/hostname"])
+def test_a_page_that_asks_for_something_is_not_rendered(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    monkeypatch.setattr(html, "markup", lambda record, medium: f'<img src="{address}">')
+    with pytest.raises(AuditorError, match="outside itself"):
+        pdf.render(record())
+
+
+def test_without_its_libraries_it_names_the_command_and_html_still_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    with pytest.raises(ConfigError, match="apt-get install libpango"):
+        pdf.render(record())
+    assert "✕" in html.render(record())
