@@ -88,9 +88,7 @@ def read_adapter(files: Mapping[str, ReadFile]) -> tuple[dict[str, Any], Weights
     settings = _settings(raw)
     notes = []
     if base := raw.get("base_model_name_or_path"):
-        notes.append(
-            f"{ADAPTER_CONFIG} names the base {quoted(base)}; not followed, the base is the model under audit"
-        )
+        notes.append(f"{ADAPTER_CONFIG} names the base {quoted(base)}; not followed, the base is the model under audit")
     return settings, weights, [*notes, *weights.notes]
 
 

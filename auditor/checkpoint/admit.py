@@ -49,9 +49,7 @@ class Admitted:
         return self.chat_template is not None
 
 
-def admit(
-    path: Path, *, name: str | None = None, revision: str | None = None, adapter: Path | None = None
-) -> Admitted:
+def admit(path: Path, *, name: str | None = None, revision: str | None = None, adapter: Path | None = None) -> Admitted:
     """Judge a checkpoint folder, and the PEFT adapter to apply to it.
 
     `name` and `revision` are those of the Hub, if it came from there. Raises UnsafeCheckpoint for what may
@@ -123,9 +121,7 @@ def _admit_adapter(folder: Path) -> Admitted:
         notes=(*notes, *_bystanders(entries)),
     )
     stamps = {path: file.mtime_ns for path, file in files.items()}
-    return Admitted(
-        identity=identity, path=folder, config=settings, weight_files=weights.files, stamps=stamps
-    )
+    return Admitted(identity=identity, path=folder, config=settings, weight_files=weights.files, stamps=stamps)
 
 
 def _combined(model: Admitted, adapter: Admitted) -> Admitted:
@@ -146,9 +142,7 @@ def _folder(path: Path) -> Path:
     if path.is_dir():
         return path.resolve()
     if path.suffix == ".gguf":
-        raise ConfigError(
-            f"{path}: GGUF is not judged directly; run `auditor convert {path.name} DIR` and give DIR"
-        )
+        raise ConfigError(f"{path}: GGUF is not judged directly; run `auditor convert {path.name} DIR` and give DIR")
     if path.exists():
         raise ConfigError(f"{path}: is a file; give the folder of the checkpoint")
     raise ConfigError(no_such_folder(path))
@@ -161,9 +155,7 @@ def _shown(folder: Path) -> str:
 def _refuse_layout(files: Mapping[str, ReadFile]) -> None:
     """Refuse a folder for which files it holds, before any of them is interpreted."""
     if own_loop := next((path for path in files if path.split("/")[0] == "custom_generate"), None):
-        raise UnsafeCheckpoint(
-            f"{own_loop}: the checkpoint brings its own generation code; remove custom_generate/"
-        )
+        raise UnsafeCheckpoint(f"{own_loop}: the checkpoint brings its own generation code; remove custom_generate/")
     if ADAPTER_CONFIG in files and CONFIG not in files:
         raise ConfigError(
             "holds a PEFT adapter, not a model; name its base with --model and this folder with --adapter"
@@ -182,9 +174,7 @@ def _entries(files: Mapping[str, ReadFile], loaded: set[str]) -> tuple[FileEntry
     for path, file in files.items():
         beside = "hashed_only" if file.is_pickle or file.is_code else "ignored"
         use = "loaded" if path in loaded else beside
-        entries.append(
-            FileEntry.model_validate({"path": path, "size": file.size, "sha256": file.sha256, "use": use})
-        )
+        entries.append(FileEntry.model_validate({"path": path, "size": file.size, "sha256": file.sha256, "use": use}))
     return tuple(entries)
 
 

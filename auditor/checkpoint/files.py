@@ -99,9 +99,7 @@ def read_folder(folder: Path) -> dict[str, ReadFile]:
 
 def read_file(path: Path, relative: str) -> ReadFile:
     """Read one regular file, following no link. Raises as `read_folder`."""
-    flags = (
-        os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    )
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     try:
         descriptor = os.open(path, flags)
     except OSError as error:

@@ -160,9 +160,7 @@ def _known_part(tree: dict[str, Any], place: str, dropped: set[str]) -> dict[str
         if key == PER_LAYER and known is not None and isinstance(value, dict):
             kept[key] = {layer: _only(settings, known) for layer, settings in value.items()}
         elif known is None or key in known or key in COMMON_KEYS:
-            kept[key] = (
-                _known_part(value, f"{place}: {quoted(key)}", dropped) if isinstance(value, dict) else value
-            )
+            kept[key] = _known_part(value, f"{place}: {quoted(key)}", dropped) if isinstance(value, dict) else value
         elif value is not None:
             dropped.add(key if key.isidentifier() and key.isascii() else quoted(key))
     return kept
@@ -187,9 +185,7 @@ def _check_values(tree: dict[str, Any], place: str) -> None:
         dtype = tree.get(key)
         # the library looks this name up in torch
         if dtype is not None and (not isinstance(dtype, str) or dtype.removeprefix("torch.") not in DTYPES):
-            raise UnsafeCheckpoint(
-                f"{place}: {key} is {quoted(dtype)}, not one of {', '.join(sorted(DTYPES))}"
-            )
+            raise UnsafeCheckpoint(f"{place}: {key} is {quoted(dtype)}, not one of {', '.join(sorted(DTYPES))}")
     tokenizer = tree.get("tokenizer_class")
     if tokenizer is not None and not (isinstance(tokenizer, str) and tokenizer.isidentifier()):
         raise UnsafeCheckpoint(f"{place}: tokenizer_class is {quoted(tokenizer)}, not a class name")
@@ -200,13 +196,9 @@ def _compare_with_weights(values: dict[str, Any], weights: Weights) -> None:
     for spellings in (VOCABULARY, WIDTH):
         size = _first(values, spellings)
         if size is not None and size not in weights.dimensions:
-            raise UnsafeCheckpoint(
-                f"{CONFIG}: {spellings[0]} is {size:,}, but no tensor has such a dimension"
-            )
+            raise UnsafeCheckpoint(f"{CONFIG}: {spellings[0]} is {size:,}, but no tensor has such a dimension")
     layers = _first(values, LAYERS)
-    numbered = {
-        int(part) for name in weights.tensors for part in name.split(".") if re.fullmatch(r"[0-9]{1,5}", part)
-    }
+    numbered = {int(part) for name in weights.tensors for part in name.split(".") if re.fullmatch(r"[0-9]{1,5}", part)}
     if layers is not None and numbered and layers > max(numbered) + 1:
         raise UnsafeCheckpoint(
             f"{CONFIG}: promises {layers:,} layers, but the tensors are numbered only up to {max(numbered)}"
@@ -225,7 +217,5 @@ def _notes(raw: dict[str, Any], native: str, dropped: set[str]) -> list[str]:
     if isinstance(named, list) and named and native not in named:
         notes.append(f"{CONFIG} names the architecture {quoted(named[0])}; it is loaded as {native}")
     if kept_out := sorted(dropped - {"auto_map"}):
-        notes.append(
-            f"{CONFIG}: keys that the native class does not read were dropped: {', '.join(kept_out)}"
-        )
+        notes.append(f"{CONFIG}: keys that the native class does not read were dropped: {', '.join(kept_out)}")
     return notes

@@ -16,9 +16,7 @@ from typing import Protocol
 
 from auditor.errors import ConfigError, UnsafeCheckpoint
 
-HUB_ID = re.compile(
-    r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII
-)
+HUB_ID = re.compile(r"(?P<repo>[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(@(?P<revision>[\w][\w./-]*))?", re.ASCII)
 WANTED = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 """weights, settings, templates and tokenizer data; no pickle and no code is fetched"""
 UNWANTED = ("*/*",)

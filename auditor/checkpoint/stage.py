@@ -62,9 +62,7 @@ def _refuse_changed(admitted: Admitted, name: str) -> None:
     try:
         now = os.stat(admitted.path / name, follow_symlinks=False)
     except OSError as error:
-        raise UnsafeCheckpoint(
-            f"{name}: was there when the checkpoint was admitted, and is not now"
-        ) from error
+        raise UnsafeCheckpoint(f"{name}: was there when the checkpoint was admitted, and is not now") from error
     if (now.st_size, now.st_mtime_ns) != (size, admitted.stamps[name]):
         raise UnsafeCheckpoint(f"{name}: changed after it was admitted")
 

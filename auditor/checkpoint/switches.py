@@ -35,9 +35,7 @@ def refuse_code(raw: dict[str, Any], where: str) -> None:
     for place, tree in objects(raw, where):
         for key, value in tree.items():
             if key in CODE_SWITCHES and value:
-                raise UnsafeCheckpoint(
-                    f"{place}: {key} asks for code from outside the library; remove the key"
-                )
+                raise UnsafeCheckpoint(f"{place}: {key} asks for code from outside the library; remove the key")
             if "implementation" in key or "attn_impl" in key:
                 _refuse_foreign(value, f"{place}: {quoted(key)}")
 
@@ -49,9 +47,7 @@ def objects(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
         place, item = pending.pop()
         if isinstance(item, dict):
             yield place, item
-            pending += [
-                (f"{place}: {quoted(key)}", inner) for key, inner in item.items() if key not in LABELS
-            ]
+            pending += [(f"{place}: {quoted(key)}", inner) for key, inner in item.items() if key not in LABELS]
         elif isinstance(item, list):
             pending += [(place, inner) for inner in item if isinstance(inner, dict | list)]
 
@@ -59,9 +55,5 @@ def objects(value: Any, where: str) -> Iterator[tuple[str, dict[str, Any]]]:
 def _refuse_foreign(value: Any, where: str) -> None:
     """One name, or one for each part of the model."""
     for name in value.values() if isinstance(value, dict) else [value]:
-        if not (
-            name is None or isinstance(name, bool) or (isinstance(name, str) and name in IMPLEMENTATIONS)
-        ):
-            raise UnsafeCheckpoint(
-                f"{where} names {quoted(name)}, which the library does not have; remove the key"
-            )
+        if not (name is None or isinstance(name, bool) or (isinstance(name, str) and name in IMPLEMENTATIONS)):
+            raise UnsafeCheckpoint(f"{where} names {quoted(name)}, which the library does not have; remove the key")

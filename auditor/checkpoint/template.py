@@ -25,9 +25,7 @@ vocabularies
 """
 
 
-def find_template(
-    files: Mapping[str, ReadFile], tokenizer_config: Mapping[str, Any]
-) -> tuple[str | None, list[str]]:
+def find_template(files: Mapping[str, ReadFile], tokenizer_config: Mapping[str, Any]) -> tuple[str | None, list[str]]:
     """The template that the library would use by default, with notes; None without one.
 
     A file of its own outranks tokenizer_config.json. Every template found is checked. Raises
@@ -47,9 +45,7 @@ def find_template(
         raise UnsafeCheckpoint(f"{TEMPLATE}: is not UTF-8 text") from None
     check_template(text, TEMPLATE)
     if named.get("default", text) != text:
-        notes.append(
-            f"{TEMPLATE} and tokenizer_config.json hold different chat templates; the former is used"
-        )
+        notes.append(f"{TEMPLATE} and tokenizer_config.json hold different chat templates; the former is used")
     return text, notes
 
 
@@ -82,9 +78,7 @@ def _in_config(value: Any) -> dict[str, str]:
     except (TypeError, KeyError):
         named = {"": None}
     if not all(isinstance(text, str) and isinstance(name, str) for name, text in named.items()):
-        raise UnsafeCheckpoint(
-            "tokenizer_config.json: chat_template is neither a text nor a list of named texts"
-        )
+        raise UnsafeCheckpoint("tokenizer_config.json: chat_template is neither a text nor a list of named texts")
     return named
 
 

@@ -52,9 +52,7 @@ DROPPED_KEYS = frozenset(
         "gguf_file",
     ]
 )
-UNUSED_KEYS = frozenset(
-    ["chat_template", "name_or_path", "backend", "is_local", "local_files_only", "processor_class"]
-)
+UNUSED_KEYS = frozenset(["chat_template", "name_or_path", "backend", "is_local", "local_files_only", "processor_class"])
 """judged elsewhere, or bookkeeping that the library writes itself: dropped without a note"""
 DROPPED_ENDINGS = ("_file", "_files", "_path", "_dir")
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id")
@@ -90,9 +88,7 @@ def clean_tokenizer(files: Mapping[str, ReadFile]) -> CleanTokenizer:
         documents[TOKENIZER_CONFIG] = {key: value for key, value in config.items() if _is_data(key)}
         notes += _dropped(config)
     if SPECIAL_TOKENS in raw:
-        documents[SPECIAL_TOKENS] = {
-            k: v for k, v in raw[SPECIAL_TOKENS].items() if k.endswith(("_token", "_tokens"))
-        }
+        documents[SPECIAL_TOKENS] = {k: v for k, v in raw[SPECIAL_TOKENS].items() if k.endswith(("_token", "_tokens"))}
     if GENERATION in raw:
         documents[GENERATION] = _token_ids(raw[GENERATION])
     return CleanTokenizer(documents, template, (*notes, *template_notes))
@@ -115,16 +111,12 @@ def _own_code(config: dict[str, Any], files: Mapping[str, ReadFile]) -> list[str
             "Copy the tokenizer files of the model into it"
         )
     if "auto_map" in config:
-        return [
-            f"{TOKENIZER_CONFIG} names code of its own (auto_map); it is not used, the library's tokenizer is"
-        ]
+        return [f"{TOKENIZER_CONFIG} names code of its own (auto_map); it is not used, the library's tokenizer is"]
     return []
 
 
 def _is_data(key: str) -> bool:
-    return not (
-        key.startswith("_") or key.endswith(DROPPED_ENDINGS) or key in DROPPED_KEYS or key in UNUSED_KEYS
-    )
+    return not (key.startswith("_") or key.endswith(DROPPED_ENDINGS) or key in DROPPED_KEYS or key in UNUSED_KEYS)
 
 
 def _dropped(config: dict[str, Any]) -> list[str]:
@@ -138,10 +130,6 @@ def _token_ids(generation: dict[str, Any]) -> dict[str, Any]:
     """The token ids of a generation config; everything else is chosen by the audit."""
     kept = {key: generation[key] for key in TOKEN_IDS if generation.get(key) is not None}
     for key, value in kept.items():
-        if not all(
-            type(number) is int and number >= 0 for number in (value if isinstance(value, list) else [value])
-        ):
-            raise UnsafeCheckpoint(
-                f"{GENERATION}: {key} is {quoted(value)}, not a token id or a list of them"
-            )
+        if not all(type(number) is int and number >= 0 for number in (value if isinstance(value, list) else [value])):
+            raise UnsafeCheckpoint(f"{GENERATION}: {key} is {quoted(value)}, not a token id or a list of them")
     return kept

@@ -86,9 +86,7 @@ def summarise(headers: Mapping[str, Mapping[str, Tensor]], files: Iterable[str])
     return Weights(
         files=tuple(sorted(headers)),
         tensors=frozenset(name for header in headers.values() for name in header),
-        dimensions=frozenset(
-            size for header in headers.values() for t in header.values() for size in t.shape
-        ),
+        dimensions=frozenset(size for header in headers.values() for t in header.values() for size in t.shape),
         parameters=dtypes.total(),
         dtypes=dict(sorted(dtypes.items())),
         notes=tuple(f"{name} is not part of the model and is not loaded" for name in unused[:3]),
@@ -118,8 +116,7 @@ def read_header(file: ReadFile) -> dict[str, Tensor]:
     if position != actual:
         fault = "is truncated" if position > actual else "holds more than its header describes"
         raise UnsafeCheckpoint(
-            f"{file.path}: {fault}: expected {8 + length + position:,} bytes, found {file.size:,}. "
-            "Fetch the file again"
+            f"{file.path}: {fault}: expected {8 + length + position:,} bytes, found {file.size:,}. Fetch the file again"
         )
     return tensors
 
@@ -130,9 +127,7 @@ def _check_frame(file: ReadFile, length: int) -> None:
         if file.kept.startswith(magic) and file.kept[8:9] != b"{":
             raise UnsafeCheckpoint(f"{file.path}: is not what its name says but {kind}")
     if file.kept.startswith(b"version https://git-lfs"):
-        raise UnsafeCheckpoint(
-            f"{file.path}: is a Git LFS pointer, not the weights; run `git lfs pull` in the folder"
-        )
+        raise UnsafeCheckpoint(f"{file.path}: is a Git LFS pointer, not the weights; run `git lfs pull` in the folder")
     if file.size < 10:
         raise UnsafeCheckpoint(f"{file.path}: is truncated: {file.size} bytes cannot hold a header")
     if length > MAX_HEADER:
@@ -182,22 +177,16 @@ def _read_shards(files: Mapping[str, ReadFile]) -> dict[str, dict[str, Tensor]]:
     shards: dict[str, set[str]] = {}
     for name, shard in weight_map.items():
         if not isinstance(shard, str) or "/" in shard or "\\" in shard or not shard.endswith(".safetensors"):
-            raise UnsafeCheckpoint(
-                f"{INDEX}: names {quoted(shard)}, which is not a safetensors file of this folder"
-            )
+            raise UnsafeCheckpoint(f"{INDEX}: names {quoted(shard)}, which is not a safetensors file of this folder")
         shards.setdefault(shard, set()).add(name)
     if missing := sorted(shards.keys() - files.keys()):
-        raise UnsafeCheckpoint(
-            f"{INDEX}: names shards that are not in the folder: {_some(missing)}. Fetch them"
-        )
+        raise UnsafeCheckpoint(f"{INDEX}: names shards that are not in the folder: {_some(missing)}. Fetch them")
     headers = {shard: read_header(files[shard]) for shard in sorted(shards)}
     for shard, header in headers.items():
         if absent := sorted(shards[shard] - header.keys()):
             raise UnsafeCheckpoint(f"{INDEX}: says that {shard} holds {_some(absent)}, which it does not")
         if unnamed := sorted(header.keys() - shards[shard]):
-            raise UnsafeCheckpoint(
-                f"{shard}: holds {_some(unnamed)}, which {INDEX} places elsewhere or does not name"
-            )
+            raise UnsafeCheckpoint(f"{shard}: holds {_some(unnamed)}, which {INDEX} places elsewhere or does not name")
     return headers
 
 
@@ -216,9 +205,7 @@ def _no_weights(files: Mapping[str, ReadFile]) -> ConfigError | UnsafeCheckpoint
             "Convert them to safetensors in a sandbox you trust and give that folder"
         )
     if gguf := [name for name in files if name.endswith(".gguf")]:
-        return ConfigError(
-            f"{_some(gguf)}: GGUF is not judged directly; run `auditor convert FILE.gguf DIR` first"
-        )
+        return ConfigError(f"{_some(gguf)}: GGUF is not judged directly; run `auditor convert FILE.gguf DIR` first")
     return ConfigError(f"the folder holds no weights: expected {SINGLE}, or shards with {INDEX}")
 
 

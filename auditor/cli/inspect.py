@@ -15,9 +15,7 @@ from auditor.errors import UnsafeCheckpoint, UnsupportedModel
 
 @click.command()
 @click.argument("model")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Everything as JSON on stdout, also when it is refused."
-)
+@click.option("--json", "as_json", is_flag=True, help="Everything as JSON on stdout, also when it is refused.")
 def inspect(model: str, as_json: bool) -> None:
     """Show what is in a checkpoint, and whether it is safe to load.
 
@@ -55,10 +53,7 @@ def described(identity: CheckpointIdentity) -> list[str]:
     lines = [identity.name, *(f"  {name:<{width}}  {value}" for name, value in facts.items() if value), ""]
     lines += _table(
         ("file", "size", "sha256", "use"),
-        [
-            (file.path, _size(file.size), file.sha256[:12], file.use.replace("_", " "))
-            for file in identity.files
-        ],
+        [(file.path, _size(file.size), file.sha256[:12], file.use.replace("_", " ")) for file in identity.files],
     )
     if identity.notes:
         lines += ["", "  noticed", *(f"  · {note}" for note in identity.notes)]

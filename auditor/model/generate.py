@@ -65,7 +65,7 @@ def greedy(target: TargetModel, batch: Batch, max_new_tokens: int) -> tuple[Tens
         if chosen:
             decoder.feed(chosen[-1])
         token = decoder.logits.argmax(-1)
-        chosen.append(torch.where(ended, target.pad_id, token))
+        chosen.append(token)
         ended |= torch.isin(token, ends)
     if not chosen:
         return first, [()] * first.shape[0]

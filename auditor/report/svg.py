@@ -39,6 +39,8 @@ COLOURS = {
 SERIES = 6
 FONT = "'Auditor Sans','Auditor Symbols',system-ui,sans-serif"
 Anchor = Literal["start", "middle", "end"]
+Point = tuple[float, float]
+"""x and y in user units"""
 
 
 def element(name: str, attributes: dict[str, object], *children: Markup | str) -> Markup:
@@ -83,9 +85,6 @@ def text(x: float, y: float, content: str, *, anchor: Anchor = "start", colour: 
         attributes["text-anchor"] = anchor
     attributes |= {key.replace("_", "-"): value for key, value in more.items()}
     return element("text", attributes, visible(content))
-
-
-Point = tuple[float, float]
 
 
 def line(start: Point, end: Point, colour: str, *, width: float = 1, dash: str = "") -> Markup:

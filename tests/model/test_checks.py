@@ -103,6 +103,13 @@ def test_a_branch_that_is_scaled_before_it_is_added_has_no_parts():
     assert "no two parts" in scaled.facts["mlp_out_unsupported"]
 
 
+def test_a_block_that_adds_in_place_has_parts():
+    """Falcon adds attention into the tensor that its MLP returned."""
+    falcon = checked(tiny_model("falcon"))
+    assert falcon.parts["mlp_out"] == tuple(block.mlp for block in falcon.blocks)
+    assert falcon.parts["attn_out"] == tuple(block.self_attention for block in falcon.blocks)
+
+
 def test_a_layer_that_differs_from_the_others_is_seen():
     """The parts must add up at every layer, not at most of them."""
     model = tiny_model("granite", residual_multiplier=1.0)

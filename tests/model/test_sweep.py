@@ -112,6 +112,28 @@ def test_an_answer_ends_at_any_end_token_and_only_there(examples):
         assert (outcome.ended, outcome.tokens) == (ended, () if ended else (token,) * 4)
 
 
+def test_decoding_stops_when_every_row_has_ended(prompts, target):
+    """Row i is made to end at its i-th token."""
+    steps = []
+
+    def end_row(_module, _inputs, logits):
+        steps.append(1)
+        said = logits.clone()
+        said[..., 2] = -1e4
+        said[len(steps) - 1, :, 2] = 1e4
+        return said
+
+    handle = target.model.get_output_embeddings().register_forward_hook(end_row)
+    try:
+        items = [WorkItem(prompt, want=frozenset({"text"}), max_new_tokens=9) for prompt in prompts]
+        outcomes = sweep(target, items, batch_tokens=ALL_TOGETHER)
+    finally:
+        handle.remove()
+    assert len(steps) == len(prompts)
+    assert sorted(len(outcome.tokens) for outcome in outcomes) == [0, 1, 2, 3]
+    assert all(outcome.ended for outcome in outcomes)
+
+
 def test_rows_that_ended_do_not_disturb_the_others(llama, examples):
     """One row ends at once, the others go on: their text is what they say alone."""
     prompts = [render(llama, example) for example in examples]

@@ -35,8 +35,8 @@ _TEXTS = {
 _MAPPINGS = {"at", "card", "facts", "provenance", "versions"}
 
 
-def hostile_record() -> AuditRecord:
-    """The sample with every free text made hostile; a name and an answer of 20,000 unbroken characters."""
+def hostile_record(base: AuditRecord | None = None) -> AuditRecord:
+    """`base`, or the sample, with every free text made hostile; a name and an answer of 20,000 unbroken characters."""
     strings = cycle(HOSTILE)
 
     def spoil(value: Any, key: str) -> Any:
@@ -48,7 +48,7 @@ def hostile_record() -> AuditRecord:
             return [spoil(v, key) for v in value]
         return f"{next(strings)} {value}" if isinstance(value, str) and key in _TEXTS else value
 
-    clean = record().model_dump(mode="json")
+    clean = (base or record()).model_dump(mode="json")
     dirty: dict[str, Any] = spoil(clean, "") | {"config": clean["config"]}
     dirty["checkpoint"]["name"] = f"<script>alert(7)</script>{LONG}"
     dirty["results"][0]["samples"][0]["answer"] = LONG
