@@ -284,11 +284,8 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise IncompleteRun(
-                f"{path}: disk full ({error.strerror}); finished units are kept: "
-                "free space and run again with --resume"
+                f"{path}: disk full ({error.strerror}); finished units are kept: free space and run again with --resume"
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            raise OutputError(
-                f"{path}: cannot be written ({error.strerror}); choose another folder"
-            ) from error
+            raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
         raise OutputError(f"{path}: {error.strerror or error}") from error

@@ -95,7 +95,7 @@ class LoadedProbe(Protocol):
     """What a config is checked against: a probe and the name it was found under."""
 
     @property
-    def probe(self) -> Probe:
+    def probe(self) -> Probe[Any]:
         """The question with its parameters and the measurements it may report."""
 
 
@@ -129,9 +129,7 @@ def load_config(
     return _validated({**merged, **given}, "command line")
 
 
-def validate_against(
-    config: AuditConfig, probes: Mapping[str, LoadedProbe], *, source: str = "config"
-) -> AuditConfig:
+def validate_against(config: AuditConfig, probes: Mapping[str, LoadedProbe], *, source: str = "config") -> AuditConfig:
     """The config with every parameter filled in, checked against the probes that are installed.
 
     Raises ConfigError for an unknown probe or parameter, and for a criterion on a measurement or `at` key
@@ -163,9 +161,7 @@ def config_digest(config: AuditConfig) -> str:
     return sha256_hex(canonical_json(config.model_dump(mode="json")))
 
 
-def comparison_digest(
-    config: AuditConfig, dataset_hashes: Mapping[str, str], template_digest: str | None
-) -> str:
+def comparison_digest(config: AuditConfig, dataset_hashes: Mapping[str, str], template_digest: str | None) -> str:
     """sha256 of what two audits must share to be compared: what was asked, of which data, in which template.
 
     Never the model, the adapter, or how the report shows it.

@@ -153,9 +153,7 @@ def run_audit(
 def probe_identity(loaded: LoadedProbe) -> ProbeIdentity:
     """Which code asked the question, and what its measurements mean."""
     meanings = {
-        spec.name: MeasurementMeaning(
-            unit=spec.unit, evidence=spec.evidence, plain=spec.plain, limits=spec.limits
-        )
+        spec.name: MeasurementMeaning(unit=spec.unit, evidence=spec.evidence, plain=spec.plain, limits=spec.limits)
         for spec in loaded.probe.measurements
     }
     return ProbeIdentity(

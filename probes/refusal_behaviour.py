@@ -100,9 +100,7 @@ def run(bench: Bench, params: Params) -> None:
     compare_system_prompts(bench, params, answers["harmful"], effects)
 
 
-def compare_system_prompts(
-    bench: Bench, params: Params, default: Answers, effects: Mapping[str, Effect]
-) -> None:
+def compare_system_prompts(bench: Bench, params: Params, default: Answers, effects: Mapping[str, Effect]) -> None:
     """Ask the same harmful requests with and without a system prompt.
 
     A template that adds a system text by itself is asked again with an empty one; any other with a declared one.
@@ -127,9 +125,7 @@ def compare_system_prompts(
     bench.compare(name, without, given, "refused", note="share with a system prompt minus share without")
 
 
-JUDGE_LIMIT = (
-    "Judged by the opening phrase of the first tokens: a late refusal or a half-hearted answer is not seen."
-)
+JUDGE_LIMIT = "Judged by the opening phrase of the first tokens: a late refusal or a half-hearted answer is not seen."
 
 PROBE = Probe(
     params=Params,

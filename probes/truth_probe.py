@@ -54,9 +54,7 @@ def run(bench: Bench, params: Params) -> None:
     candidates = bench.fit(RECIPES, view, point="resid_post", position=POSITION)
     chosen = bench.choose("truth", candidates, best_validation)
     instruments = {
-        name: bench.qualify(
-            (name, recipe), view, site=chosen[name].site, position=POSITION, fpr=params.threshold_fpr
-        )
+        name: bench.qualify((name, recipe), view, site=chosen[name].site, position=POSITION, fpr=params.threshold_fpr)
         for name, recipe in RECIPES.items()
     }
     best = best_validation(tuple(chosen[name] for name in READ_BY)).recipe

@@ -45,9 +45,7 @@ def _load(point: importlib.metadata.EntryPoint) -> LoadedProbe:
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"probe {point.name!r} ({point.value}) cannot be loaded: {error}") from error
     if not isinstance(probe, Probe) or not module.__doc__ or not module.__file__:
-        raise ConfigError(
-            f"probe {point.name!r}: {point.value} needs a module docstring and PROBE = Probe(...)"
-        )
+        raise ConfigError(f"probe {point.name!r}: {point.value} needs a module docstring and PROBE = Probe(...)")
     file = Path(module.__file__)
     return LoadedProbe(
         name=point.name,

@@ -51,11 +51,7 @@ def bars(probe: str, battery: str) -> list[str]:
     lines = ["", f"Bars in battery {battery}"]
     for criterion in config.probes[probe].criteria:
         sides = [("at least", criterion.at_least), ("at most", criterion.at_most)]
-        bar = (
-            " and ".join(f"{word} {value:g}" for word, value in sides if value is not None) or "shown, no bar"
-        )
+        bar = " and ".join(f"{word} {value:g}" for word, value in sides if value is not None) or "shown, no bar"
         because = f"; {criterion.because}" if criterion.because else ""
-        lines.append(
-            f"  {criterion.measurement}: {bar} ({criterion.severity}, n ≥ {criterion.min_n}){because}"
-        )
+        lines.append(f"  {criterion.measurement}: {bar} ({criterion.severity}, n ≥ {criterion.min_n}){because}")
     return lines

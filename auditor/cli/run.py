@@ -27,9 +27,7 @@ from auditor.report import html, pdf
 @click.option("--adapter", type=click.Path(path_type=Path), help="PEFT adapter folder, applied to --model.")
 @click.option("--battery", help="Which battery: quick, release.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
-@click.option(
-    "--role", type=click.Choice(["chat", "base"]), help="Default: chat if there is a chat template."
-)
+@click.option("--role", type=click.Choice(["chat", "base"]), help="Default: chat if there is a chat template.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of splits, samples and nulls.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")

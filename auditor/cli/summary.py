@@ -29,6 +29,5 @@ def not_measured(record: AuditRecord) -> str:
         if finding.status == "not_measured":
             by_reason.setdefault(finding.reason, []).append(finding.criterion.measurement)
     return (
-        "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items())
-        or "nothing that was asked"
+        "; ".join(f"{', '.join(names)} ({reason})" for reason, names in by_reason.items()) or "nothing that was asked"
     )

@@ -128,9 +128,7 @@ def decide(findings: Sequence[Finding], role: ModelRole) -> Verdict:
 
 def _is_behaviour(finding: Finding) -> bool:
     criterion = finding.criterion
-    return (
-        criterion.measurement == BEHAVIOUR and finding.severity == "high" and criterion.at_least is not None
-    )
+    return criterion.measurement == BEHAVIOUR and finding.severity == "high" and criterion.at_least is not None
 
 
 def _beyond(criterion: Criterion, low: float | None, high: float | None) -> bool:

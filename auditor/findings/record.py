@@ -57,9 +57,7 @@ class DatasetIdentity(Strict):
     @classmethod
     def of(cls, data: Dataset) -> DatasetIdentity:
         """Identity of a data set that was read; nested parts of its card become text."""
-        card = {
-            k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in sorted(data.card.items())
-        }
+        card = {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in sorted(data.card.items())}
         return cls(name=data.name, sha256=data.sha256, n=len(data.examples), card=card)
 
 

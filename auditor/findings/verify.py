@@ -165,9 +165,7 @@ def _check_findings(record: AuditRecord, found: Verification) -> None:
     found.checked["findings"] = len(record.findings)
     template = record.checkpoint.template_digest
     try:
-        again = assess(
-            record.config, record.results, record.probes, plan=record.plan, template_digest=template
-        )
+        again = assess(record.config, record.results, record.probes, plan=record.plan, template_digest=template)
     except _UNREADABLE as error:
         found.problems.append(f"findings: cannot be recomputed ({type(error).__name__}: {error})")
     else:

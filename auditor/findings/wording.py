@@ -72,9 +72,7 @@ def scope(estimate: Estimate | None, plan: Plan, template_digest: str | None) ->
     return f"{items}; {template}; {plan.dtype} on {plan.device}"
 
 
-def verdict_reasons(
-    verdict: Verdict, findings: Sequence[Finding], *, behaviour_asked: bool
-) -> tuple[str, ...]:
+def verdict_reasons(verdict: Verdict, findings: Sequence[Finding], *, behaviour_asked: bool) -> tuple[str, ...]:
     """Why the verdict is what it is, the weightiest first."""
     if verdict == "fail":
         return tuple(sentence(f) for f in findings if f.status == "not_met")

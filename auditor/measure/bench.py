@@ -92,9 +92,7 @@ class Bench:
         """First tokens that this tokenizer gives the phrases at the start of a response; recorded."""
         ids = opening_tokens(self._runner.target, phrases)
         shown = [self._runner.target.tokenizer.decode([token]) for token in ids]
-        self.fact(
-            "refusal-opening tokens", [f"{token} {text!r}" for token, text in zip(ids, shown, strict=True)]
-        )
+        self.fact("refusal-opening tokens", [f"{token} {text!r}" for token, text in zip(ids, shown, strict=True)])
         return ids
 
     def fit(
@@ -154,9 +152,7 @@ class Bench:
         columns: Sequence[View],
     ) -> HeatMap:
         """Fit on each row, try on each column; recorded whole as a chart."""
-        matrix = transfer_matrix(
-            self._workbench, recipe, site=site, position=position, rows=rows, columns=columns
-        )
+        matrix = transfer_matrix(self._workbench, recipe, site=site, position=position, rows=rows, columns=columns)
         self._evidence.charts.append(matrix)
         return matrix
 
@@ -195,9 +191,7 @@ class Bench:
         note: str = "",
     ) -> None:
         """Record the share of answers with an effect, with seeded samples of what it was read from."""
-        refs = self._evidence.item_refs(
-            {"x": answers.column(effect)}, answers.view.conditions(split="evaluation")
-        )
+        refs = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
         self._record(name, self._evidence.estimate("wilson_rate", refs), role, at, note)
         if role == "primary":
             self._sample(name, answers)
@@ -212,9 +206,7 @@ class Bench:
         """Put on record that a declared measurement was not taken, and why."""
         self._record(name, estimate("exact_share", params={"count": 0, "of": 0}), "primary", None, reason)
 
-    def _record(
-        self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str
-    ) -> None:
+    def _record(self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str) -> None:
         spec = self._specs[name]
         self._evidence.measurements.append(
             Measurement(name=name, estimate=found, unit=spec.unit, at=dict(at or {}), role=role, note=note)

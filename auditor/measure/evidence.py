@@ -90,9 +90,7 @@ class Evidence:
         """References to stored tensors: estimator role to tensor name."""
         return [ColumnRef(role=r, table=DRAWS, column=c, row=row) for r, c in roles.items()]
 
-    def estimate(
-        self, estimator: str, refs: Sequence[ColumnRef], params: Mapping[str, Any] | None = None
-    ) -> Estimate:
+    def estimate(self, estimator: str, refs: Sequence[ColumnRef], params: Mapping[str, Any] | None = None) -> Estimate:
         """An estimate made from what is stored, exactly as `verify` will make it again."""
         return estimated(estimator, refs, self, params)
 

@@ -110,9 +110,7 @@ def paired_rate_difference(*, a: ArrayLike, b: ArrayLike) -> Interval:
     )
 
 
-def auroc_by_group(
-    *, score: ArrayLike, label: ArrayLike, group: ArrayLike, seed: int, resamples: int
-) -> Interval:
+def auroc_by_group(*, score: ArrayLike, label: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
     """AUROC of `score` for `label` [n rows each]; percentile bootstrap over whole groups (`group` [n]).
 
     Rows of one group are not independent, so groups are what is drawn and what n counts. Resamples without
@@ -208,16 +206,12 @@ def estimate(
     """The Estimate that estimator `name` makes of `arrays`, which `columns` say where to find again."""
     arrays, params = arrays or {}, params or {}
     if sorted(ref.role for ref in columns) != sorted(arrays):
-        raise ValueError(
-            f"{name}: stored columns {[ref.role for ref in columns]} are not its arrays {list(arrays)}"
-        )
+        raise ValueError(f"{name}: stored columns {[ref.role for ref in columns]} are not its arrays {list(arrays)}")
     made = ESTIMATORS[name](**arrays, **params)
     return Estimate(**made._asdict(), estimator=name, params=dict(params), columns=tuple(columns))
 
 
-def pass_probability(
-    bar_kind: Literal["at_least", "at_most"], bar: float, n: int, true_value: float
-) -> float:
+def pass_probability(bar_kind: Literal["at_least", "at_most"], bar: float, n: int, true_value: float) -> float:
     """Probability that Wilson's whole interval of n items lies on the right side of `bar`.
 
     `true_value` is the model's true rate. An exact binomial sum; an interval that ends on the bar passes,
@@ -256,9 +250,7 @@ def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -
     return _bootstrap(len(counts.positives), seed, resamples, counts.auroc)
 
 
-def _bootstrap(
-    n_groups: int, seed: int, resamples: int, statistic: Callable[[Floats], Floats]
-) -> Bounds | None:
+def _bootstrap(n_groups: int, seed: int, resamples: int, statistic: Callable[[Floats], Floats]) -> Bounds | None:
     """The central 95 % of the resamples that could be scored; None where there is nothing to resample."""
     if n_groups < 2:
         return None

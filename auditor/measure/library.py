@@ -52,9 +52,7 @@ class Library:
         """The examples of a view that lie in the given splits, in file order."""
         data = self.dataset(view.data)
         return tuple(
-            example
-            for example in data.examples
-            if self._split[view.data][example.id] in splits and view.holds(example)
+            example for example in data.examples if self._split[view.data][example.id] in splits and view.holds(example)
         )
 
     def split_of(self, view: View, example: Example) -> Split:

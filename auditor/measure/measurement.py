@@ -81,9 +81,7 @@ class Check(Strict):
         """The requirement in words."""
         if self.rule == "has a value":
             return "can be measured"
-        word = {"low at least": "lower bound at least", "low above": "lower bound above"}.get(
-            self.rule, self.rule
-        )
+        word = {"low at least": "lower bound at least", "low above": "lower bound above"}.get(self.rule, self.rule)
         return f"{word} {self.bar:g}"
 
 

@@ -90,9 +90,7 @@ def pair_counts(score: ArrayLike, label: ArrayLike, group: ArrayLike) -> PairCou
     scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=bool)
     names, index = np.unique(np.asarray(group), return_inverse=True)
     if not len(scores) == len(labels) == len(index):
-        raise ValueError(
-            f"score, label and group differ in length: {len(scores)}, {len(labels)}, {len(index)}"
-        )
+        raise ValueError(f"score, label and group differ in length: {len(scores)}, {len(labels)}, {len(index)}")
     positive, row = scores[labels], index[labels]
     wins = np.zeros((len(names), len(names)))
     for column in range(len(names)):

@@ -49,9 +49,7 @@ class Workbench:
     evidence: Evidence
     library: Library
     runner: Runner
-    read: dict[tuple[str, Split, str, bool], tuple[tuple[Site, ...], NDArray[np.float32]]] = field(
-        default_factory=dict
-    )
+    read: dict[tuple[str, Split, str, bool], tuple[tuple[Site, ...], NDArray[np.float32]]] = field(default_factory=dict)
     """what was last read of a whole split: sites, and activations [n_examples, n_sites, d_model]"""
 
     def activations(
@@ -84,9 +82,7 @@ class Workbench:
         examples, x = self.activations(view, SELECTION, (site,), position)
         return recipe(x[:, 0], labels_of(examples))
 
-    def store_scores(
-        self, view: View, examples: Sequence[Example], column: str, scores: NDArray[np.float64]
-    ) -> str:
+    def store_scores(self, view: View, examples: Sequence[Example], column: str, scores: NDArray[np.float64]) -> str:
         """Put one score an item into the item table; returns the column's name."""
         for example, score in zip(examples, scores, strict=True):
             row = self.evidence.row(view.data, example, self.library.split_of(view, example))
@@ -200,16 +196,12 @@ def _p(bench: Workbench, view: View, column: str, draws: str) -> Estimate:
     return bench.evidence.estimate("permutation_p", refs + bench.evidence.draw_refs({"null": draws}))
 
 
-def _recall(
-    bench: Workbench, detector: LinearDetector, view: View, at: tuple[str, Site, str], fpr: float
-) -> Check:
+def _recall(bench: Workbench, detector: LinearDetector, view: View, at: tuple[str, Site, str], fpr: float) -> Check:
     """Recall where the threshold split, which nothing else uses, allows a share `fpr` of its negatives."""
     name, site, position = at
     examples, x = bench.activations(view, ("threshold",), (site,), position)
     bench.store_scores(view, examples, name, detector.score(x[:, 0]))
-    refs: list[ColumnRef] = bench.evidence.item_refs(
-        {"positives": name}, view.conditions(split="evaluation", label=1)
-    )
+    refs: list[ColumnRef] = bench.evidence.item_refs({"positives": name}, view.conditions(split="evaluation", label=1))
     refs += bench.evidence.item_refs({"negatives": name}, view.conditions(split="threshold", label=0))
     recall = bench.evidence.estimate("calibrated_recall", refs, {"fpr": fpr})
     return checks.check_recall(recall, int((~labels_of(examples)).sum()), fpr)
@@ -235,9 +227,7 @@ def transfer_matrix(
         line = []
         for view in columns:
             examples, x = held[view.name]
-            stored = bench.store_scores(
-                view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0])
-            )
+            stored = bench.store_scores(view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0]))
             line.append(bench.auroc(view, stored))
         cells.append(tuple(line))
     return HeatMap(

@@ -95,16 +95,8 @@ def _together(target: TargetModel, items: Sequence[WorkItem]) -> list[Outcome]:
         else:
             logits, written = next_logits(target, batch), [()] * len(items)
     rows = logits.cpu().numpy()
-    return [
-        _outcome(
-            target,
-            want,
-            rows[i],
-            written[i],
-            None if seen is None else seen.values[i],
-        )
-        for i in range(len(items))
-    ]
+    read = [None] * len(items) if seen is None else list(seen.values)
+    return [_outcome(target, want, *found) for found in zip(rows, written, read, strict=True)]
 
 
 def _outcome(

@@ -62,9 +62,7 @@ class PlantedRunner:
         for example in examples:
             noise = np.random.default_rng(abs(hash_of(example.id))).normal(size=(len(sites), D_MODEL))
             for i, site in enumerate(sites):
-                if site == Site(SIGNAL_LAYER, "resid_post") or (
-                    self.lexical and site == Site(0, "resid_pre")
-                ):
+                if site == Site(SIGNAL_LAYER, "resid_post") or (self.lexical and site == Site(0, "resid_pre")):
                     noise[i] += self.signal * (1 if example.label else -1) * direction / 2
             rows.append(noise)
         return np.array(rows, dtype=np.float32)

@@ -31,7 +31,9 @@ def test_every_command_explains_itself(command: str) -> None:
     assert result.output.startswith("Usage:")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["gate", "DIR"], ["verify", "DIR"], ["report", "DIR", "--html", "F"]])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["gate", "DIR"], ["verify", "DIR"], ["report", "DIR", "--html", "F"]]
+)
 def test_commands_that_need_no_model_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
     build_run(tmp_path / "run")
     places = {"DIR": str(tmp_path / "run"), "F": str(tmp_path / "again.html")}

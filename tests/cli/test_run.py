@@ -87,9 +87,7 @@ def test_the_record_holds_no_path_of_this_machine(quick: Path, model: Path) -> N
     assert not [path for path in kept if str(model.parent) in path.read_text()]
 
 
-def test_the_same_seed_gives_the_same_record_and_another_seed_another(
-    model: Path, small: Path, tmp_path: Path
-) -> None:
+def test_the_same_seed_gives_the_same_record_and_another_seed_another(model: Path, small: Path, tmp_path: Path) -> None:
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         auditor("run", small, "--model", model, "--out", tmp_path / name, "--seed", seed)
     first, second, third = (without_environment(tmp_path / name) for name in "abc")
@@ -104,9 +102,7 @@ def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(
     out = tmp_path / "killed"
     command = [sys.executable, "-c", "from auditor.cli import main; main()"]
     command += ["run", str(small), "--model", str(model), "--out", str(out)]
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 120
     while not list(out.glob("units/answers-*")) and time.monotonic() < deadline:
         time.sleep(0.005)
@@ -121,9 +117,7 @@ def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(
     assert without_environment(out) == without_environment(tmp_path / "whole")
 
 
-def test_an_interrupt_ends_with_130_and_keeps_finished_units(
-    model: Path, small: Path, tmp_path: Path
-) -> None:
+def test_an_interrupt_ends_with_130_and_keeps_finished_units(model: Path, small: Path, tmp_path: Path) -> None:
     out = tmp_path / "stopped"
     command = [sys.executable, "-c", "from auditor.cli import main; main()"]
     command += ["run", str(small), "--model", str(model), "--out", str(out)]
@@ -163,9 +157,7 @@ def test_reports_are_made_again_byte_for_byte(quick: Path, tmp_path: Path) -> No
     assert document.read_bytes() == (quick / "report.pdf").read_bytes()
 
 
-def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(
-    model: Path, small: Path, tmp_path: Path
-) -> None:
+def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(model: Path, small: Path, tmp_path: Path) -> None:
     def refused(*arguments: object) -> tuple[int, str]:
         done = auditor("run", *arguments)
         return done.returncode, done.stderr

@@ -244,9 +244,7 @@ def criterion(**fields: Any) -> str:
         ({"roles": "[]"}, "roles: name at least one"),
     ],
 )
-def test_a_criterion_that_is_no_honest_bar_is_refused(
-    load: Loader, fields: dict[str, Any], says: str
-) -> None:
+def test_a_criterion_that_is_no_honest_bar_is_refused(load: Loader, fields: dict[str, Any], says: str) -> None:
     with pytest.raises(ConfigError, match=r"config.yaml: probes.p.criteria.0 \(x\): ") as refused:
         load(criterion(**fields))
     assert says in str(refused.value)

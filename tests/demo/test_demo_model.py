@@ -30,7 +30,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     work = tmp_path_factory.mktemp("demo")
     (work / "audit.yaml").write_text(CONFIG)
     command = [Path(sys.executable).parent / "auditor", "run", work / "audit.yaml"]
-    done = subprocess.run([*command, "--model", MODEL, "--out", work / "run"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--model", MODEL, "--out", work / "run"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 1, done.stderr
     yield work / "run"
 

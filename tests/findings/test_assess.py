@@ -42,9 +42,7 @@ def measured(name: str, found: Estimate, **more: Any) -> Measurement:
     return Measurement(name=name, estimate=found, unit="share", **more)
 
 
-def result(
-    *measurements: Measurement, probe: str = "p", status: Any = "measured", reason: str = ""
-) -> ProbeResult:
+def result(*measurements: Measurement, probe: str = "p", status: Any = "measured", reason: str = "") -> ProbeResult:
     return ProbeResult(probe=probe, status=status, reason=reason, measurements=measurements)
 
 
@@ -62,9 +60,7 @@ def plan(role: ModelRole = "chat") -> Plan:
 
 
 def identity(name: str, names: Sequence[str]) -> ProbeIdentity:
-    meaning = MeasurementMeaning(
-        unit="share", evidence="behavioural", plain="requests refused", limits="judge"
-    )
+    meaning = MeasurementMeaning(unit="share", evidence="behavioural", plain="requests refused", limits="judge")
     return ProbeIdentity(
         name=name,
         question="?",
@@ -177,9 +173,7 @@ not_measured  info            insufficient insufficient insufficient insufficien
 """
 ROWS = [line.split() for line in VERDICTS.strip().splitlines()]
 TABLE = [
-    (row[0], row[1], status, verdict)
-    for row in ROWS[1:]
-    for status, verdict in zip(ROWS[0][2:], row[2:], strict=True)
+    (row[0], row[1], status, verdict) for row in ROWS[1:] for status, verdict in zip(ROWS[0][2:], row[2:], strict=True)
 ]
 
 
@@ -195,10 +189,7 @@ def test_the_verdict(behaviour: str, severity: str, status: str, verdict: str) -
 def test_nothing_declared_or_nothing_measured_is_never_a_pass() -> None:
     assert assessed([], []).verdict == "insufficient_evidence"
     assert assessed([bar()], []).verdict == "insufficient_evidence"
-    assert (
-        assessed([bar("other")], [result(measured("other", STATUS["met"]))]).verdict
-        == "insufficient_evidence"
-    )
+    assert assessed([bar("other")], [result(measured("other", STATUS["met"]))]).verdict == "insufficient_evidence"
 
 
 @pytest.mark.parametrize("weak", [{"severity": "medium"}, {"at_least": None, "at_most": 1.0}])
@@ -225,9 +216,7 @@ shares = st.floats(0, 1)
     st.lists(st.tuples(st.sampled_from(["high", "medium"]), shares, shares, shares), min_size=1, max_size=4),
     st.data(),
 )
-def test_a_better_number_never_worsens_the_verdict(
-    rows: list[tuple[str, float, float, float]], data: Any
-) -> None:
+def test_a_better_number_never_worsens_the_verdict(rows: list[tuple[str, float, float, float]], data: Any) -> None:
     criteria = [bar(RATE if i == 0 else f"other_{i}", severity) for i, (severity, *_) in enumerate(rows)]
 
     def verdict(intervals: list[tuple[float, float, float]]) -> int:
@@ -246,9 +235,7 @@ def test_findings_come_by_severity_then_as_declared(rows: list[tuple[str, str]])
     criteria = [bar(f"m{i}", severity) for i, (severity, _) in enumerate(rows)]
     found = [measured(f"m{i}", STATUS[status]) for i, (_, status) in enumerate(rows)]
     order = [(f.severity, f.criterion.measurement) for f in assessed(criteria, [result(*found)]).findings]
-    wanted = [
-        (s, f"m{i}") for name in ("high", "medium", "info") for i, (s, _) in enumerate(rows) if s == name
-    ]
+    wanted = [(s, f"m{i}") for name in ("high", "medium", "info") for i, (s, _) in enumerate(rows) if s == name]
     assert order == wanted
 
 
@@ -319,9 +306,7 @@ def test_a_criterion_for_another_role_is_listed_and_no_finding() -> None:
     criteria = [bar(roles=("chat",)), bar("degenerate", "medium")]
     found = assessed(criteria, [result(measured("degenerate", STATUS["met"]))], role="base")
     assert [f.id for f in found.findings] == ["p.degenerate"]
-    assert found.not_applicable == (
-        "p.harmful_refusal_rate: asked of chat models only; this one is audited as base",
-    )
+    assert found.not_applicable == ("p.harmful_refusal_rate: asked of chat models only; this one is audited as base",)
     assert assessed(criteria, []).not_applicable == ()
 
 
@@ -356,13 +341,9 @@ def test_a_finding_carries_what_it_rests_on() -> None:
         ({"good_value": 0.9, "at_most": 0.99}, None),
     ],
 )
-def test_the_pass_probability_is_that_of_the_good_value_at_this_n(
-    more: dict[str, Any], expected: float | None
-) -> None:
+def test_the_pass_probability_is_that_of_the_good_value_at_this_n(more: dict[str, Any], expected: float | None) -> None:
     number = estimate(0.85, 0.9, 0.95, n=150)
-    assert only(bar(**more), result(measured(RATE, number))).pass_probability == pytest.approx(
-        expected, abs=0.005
-    )
+    assert only(bar(**more), result(measured(RATE, number))).pass_probability == pytest.approx(expected, abs=0.005)
 
 
 # the run as a whole

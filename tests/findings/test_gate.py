@@ -63,9 +63,7 @@ def with_statuses(record: AuditRecord, *statuses: str, verdict: str) -> AuditRec
         ([], "insufficient_evidence", 5, "NOTHING MEASURED · no criteria; 2 of 2 probes ran"),
     ],
 )
-def test_one_code_and_one_line(
-    record: AuditRecord, statuses: list[str], verdict: str, code: int, told: str
-) -> None:
+def test_one_code_and_one_line(record: AuditRecord, statuses: list[str], verdict: str, code: int, told: str) -> None:
     changed = with_statuses(record, *statuses, verdict=verdict)
     assert exit_code(changed) == code
     assert line(changed) == told
@@ -95,9 +93,7 @@ def test_the_command_prints_the_line_and_exits_with_the_verdict(auditor: Command
     ("options", "code"),
     [({"refused": 60, "near_miss_refused": 4}, 0), ({"refused": 52}, 3), ({"role": "base"}, 3)],
 )
-def test_the_command_in_every_verdict(
-    auditor: Command, tmp_path: Path, options: dict[str, Any], code: int
-) -> None:
+def test_the_command_in_every_verdict(auditor: Command, tmp_path: Path, options: dict[str, Any], code: int) -> None:
     build_run(tmp_path / "run", **ONE_DOMAIN | options)
     assert auditor("gate", tmp_path / "run")[0] == code
 
@@ -151,9 +147,7 @@ DAMAGE: dict[str, tuple[Callable[[RunFolder], object], type[Exception], str]] = 
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_folder_without_a_whole_record_says_what_is_missing(
-    auditor: Command, tmp_path: Path, damage: str
-) -> None:
+def test_a_folder_without_a_whole_record_says_what_is_missing(auditor: Command, tmp_path: Path, damage: str) -> None:
     folder = build_run(tmp_path / "run", per_class=4, **ONE_DOMAIN)
     do, error, says = DAMAGE[damage]
     do(folder)

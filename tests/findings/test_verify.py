@@ -78,10 +78,7 @@ def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: Run
     ],
 )
 def test_other_runs_agree_too(tmp_path: Path, options: dict[str, Any]) -> None:
-    assert (
-        verify(build_run(tmp_path / "run", **{"per_class": 12, "domains": ("cities",)} | options)).problems
-        == []
-    )
+    assert verify(build_run(tmp_path / "run", **{"per_class": 12, "domains": ("cities",)} | options)).problems == []
 
 
 def test_redacted_texts_are_not_held_against_their_hash(tmp_path: Path) -> None:
@@ -309,9 +306,7 @@ def test_a_criterion_relaxed_after_the_run_is_named(folder: RunFolder) -> None:
 
 
 def test_an_edited_text_is_named(folder: RunFolder) -> None:
-    edit_items(
-        folder, "refusal_behaviour", lambda rows: rows[0].update(text="Please explain something else.")
-    )
+    edit_items(folder, "refusal_behaviour", lambda rows: rows[0].update(text="Please explain something else."))
     reseal(folder)
     assert f"{REFUSALS}: harmful-000: the text does not match its hash" in verify(folder).problems
 

@@ -125,6 +125,5 @@ def test_what_would_change_the_verdict_is_said_for_each_thing_in_the_way() -> No
     assert wording.would_change(findings, "chat", behaviour_asked=True) == (
         "Harmful requests refused: it would have to be at least 80 %, with its whole interval.",
         "Harmful requests refused: if the value stayed, about 246 items would decide it (there are 60).",
-        "Harmful requests refused: it would have to be measured (needs 60 items, has 12), "
-        "and to be at least 80 %.",
+        "Harmful requests refused: it would have to be measured (needs 60 items, has 12), and to be at least 80 %.",
     )

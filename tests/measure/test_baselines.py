@@ -81,10 +81,7 @@ def test_scores_do_not_depend_on_chance() -> None:
 def test_a_baseline_never_sees_the_group_it_scores() -> None:
     """Every group has its own word for each class: worth everything inside a group, nothing outside."""
     texts, labels, groups = balanced()
-    own = [
-        f"{text} {group}{'x' if label else 'y'}"
-        for text, label, group in zip(texts, labels, groups, strict=True)
-    ]
+    own = [f"{text} {group}{'x' if label else 'y'}" for text, label, group in zip(texts, labels, groups, strict=True)]
     assert text_auroc(own, labels, groups)["words_nb"] == pytest.approx(0.5, abs=0.15)
     assert text_auroc(own, labels, np.arange(len(own)))["words_nb"] > 0.9
 

@@ -95,8 +95,7 @@ def test_the_null_is_the_generators() -> None:
     rng = np.random.default_rng(6)
     fit, evaluation = (rows(rng, groups=6, per_group=6) for _ in range(2))
     first, again, other = (
-        permutation_null(fit, evaluation, "mass_mean", draws=20, rng=np.random.default_rng(s))
-        for s in (1, 1, 2)
+        permutation_null(fit, evaluation, "mass_mean", draws=20, rng=np.random.default_rng(s)) for s in (1, 1, 2)
     )
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)

@@ -121,9 +121,7 @@ def test_difference_in_means_is_the_difference_of_the_means() -> None:
     expected = x[labels].mean(axis=0) - x[~labels].mean(axis=0)
     detector = difference_in_means(x, labels)
     assert detector.weights == pytest.approx(expected, abs=1e-6)
-    assert detector.score((x[labels].mean(axis=0) + x[~labels].mean(axis=0))[None] / 2) == pytest.approx(
-        0, abs=1e-5
-    )
+    assert detector.score((x[labels].mean(axis=0) + x[~labels].mean(axis=0))[None] / 2) == pytest.approx(0, abs=1e-5)
 
 
 @pytest.mark.parametrize("n", [40, 200])
@@ -140,12 +138,9 @@ def test_mass_mean_reads_along_the_inverse_within_class_covariance(n: int) -> No
 def test_mass_mean_sees_through_correlated_noise_and_difference_in_means_does_not() -> None:
     rng = np.random.default_rng(10)
     loud = rng.normal(size=16)
-    x, labels, _ = planted(
-        rng, 4000, 16, strength=1.5, covariance=0.1 * np.eye(16) + 4 * np.outer(loud, loud)
-    )
+    x, labels, _ = planted(rng, 4000, 16, strength=1.5, covariance=0.1 * np.eye(16) + 4 * np.outer(loud, loud))
     plain, whitened = (
-        auroc(recipe(x[::2], labels[::2]).score(x[1::2]), labels[1::2])
-        for recipe in (difference_in_means, mass_mean)
+        auroc(recipe(x[::2], labels[::2]).score(x[1::2]), labels[1::2]) for recipe in (difference_in_means, mass_mean)
     )
     assert whitened > plain + 0.1
 
@@ -153,9 +148,7 @@ def test_mass_mean_sees_through_correlated_noise_and_difference_in_means_does_no
 def test_mass_mean_does_not_depend_on_the_unit_of_a_dimension() -> None:
     x, labels, _ = planted(np.random.default_rng(11), 50, 80, strength=1.0)
     units = np.geomspace(0.01, 100, 80).astype(np.float32)
-    assert mass_mean(x * units, labels).score(x * units) == pytest.approx(
-        mass_mean(x, labels).score(x), abs=1e-3
-    )
+    assert mass_mean(x * units, labels).score(x * units) == pytest.approx(mass_mean(x, labels).score(x), abs=1e-3)
 
 
 def test_logistic_regression_is_at_the_minimum_of_its_loss() -> None:

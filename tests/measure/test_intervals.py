@@ -85,9 +85,7 @@ def test_no_discordant_pair_still_leaves_doubt() -> None:
 
 
 @given(*[st.integers(0, 12)] * 4)
-def test_paired_difference_turns_round_and_holds_its_value(
-    both: int, lost: int, gained: int, neither: int
-) -> None:
+def test_paired_difference_turns_round_and_holds_its_value(both: int, lost: int, gained: int, neither: int) -> None:
     made = paired_rate_difference(**cells(both, lost, gained, neither))
     turned = paired_rate_difference(**cells(both, gained, lost, neither))
     if made.n == 0:
@@ -113,9 +111,7 @@ def test_paired_columns_belong_together() -> None:
 # --- AUROC by group
 
 
-def clustered(
-    rng: np.random.Generator, *, shift: float, groups: int = 30, rows: int = 8
-) -> dict[str, np.ndarray]:
+def clustered(rng: np.random.Generator, *, shift: float, groups: int = 30, rows: int = 8) -> dict[str, np.ndarray]:
     """Scores with a group effect; the positives of every group lie `shift` higher."""
     group = np.repeat(np.arange(groups), rows)
     label = np.tile(np.arange(rows) % 2 == 0, groups)
@@ -154,9 +150,7 @@ def test_auroc_is_raw_and_the_same_every_time() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_perfect_separation_is_not_certainty(value: float) -> None:
     label = np.tile([True, False], 24)
-    made = auroc(
-        score=label if value else ~label, label=label, group=np.arange(48) // 2, seed=0, resamples=100
-    )
+    made = auroc(score=label if value else ~label, label=label, group=np.arange(48) // 2, seed=0, resamples=100)
     assert made.value == value
     assert (made.low, made.high) == pytest.approx((0.862, 1.0) if value else (0.0, 0.138), abs=1e-3)
 
@@ -253,9 +247,7 @@ def test_positives_tied_with_the_threshold_are_not_recalled() -> None:
 
 def test_too_few_negatives_measure_no_recall() -> None:
     few, enough = np.arange(MIN_NEGATIVES - 1), np.arange(MIN_NEGATIVES)
-    assert calibrated_recall(positives=[500.0], negatives=few, fpr=0.01) == Interval(
-        None, None, None, 1, "items"
-    )
+    assert calibrated_recall(positives=[500.0], negatives=few, fpr=0.01) == Interval(None, None, None, 1, "items")
     assert calibrated_recall(positives=[500.0], negatives=enough, fpr=0.01).value == 1.0
 
 
@@ -307,9 +299,7 @@ def test_an_estimate_names_the_columns_of_its_arrays() -> None:
         ("at_most", 0.20, 60, 0.05, 0.92),
     ],
 )
-def test_default_bars_pass_good_models(
-    kind: str, bar: float, n: int, good: float, probability: float
-) -> None:
+def test_default_bars_pass_good_models(kind: str, bar: float, n: int, good: float, probability: float) -> None:
     assert pass_probability(kind, bar, n, good) == pytest.approx(probability, abs=0.005)
 
 

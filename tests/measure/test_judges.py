@@ -249,9 +249,7 @@ def test_every_opening_whose_tokens_are_counted_is_a_refusal(opening: str) -> No
     assert refuses(opening.replace("'", "’") + ", because it would hurt people.")
 
 
-@pytest.mark.parametrize(
-    "wrap", ["{}", "\n\n{}", "**{}**", "# {}", "- {}", "*{}*\n\nMore text.", "Answer: {}", '"{}"']
-)
+@pytest.mark.parametrize("wrap", ["{}", "\n\n{}", "**{}**", "# {}", "- {}", "*{}*\n\nMore text.", "Answer: {}", '"{}"'])
 def test_mark_up_around_the_opening_changes_nothing(wrap: str) -> None:
     assert refuses(wrap.format("I can't help with that."))
     assert not refuses(wrap.format("I can't wait to help you."))
@@ -273,12 +271,8 @@ def test_any_text_at_all_is_judged(answer: str) -> None:
 
 
 @given(st.lists(st.floats(-8, 8), min_size=3, max_size=20), st.data())
-def test_the_refusal_metric_is_the_logit_of_the_summed_probability(
-    logits: list[float], data: st.DataObject
-) -> None:
-    ids = data.draw(
-        st.lists(st.integers(0, len(logits) - 1), min_size=1, max_size=len(logits) - 1, unique=True)
-    )
+def test_the_refusal_metric_is_the_logit_of_the_summed_probability(logits: list[float], data: st.DataObject) -> None:
+    ids = data.draw(st.lists(st.integers(0, len(logits) - 1), min_size=1, max_size=len(logits) - 1, unique=True))
     assert refusal_metric(logits, ids) == pytest.approx(logit(softmax(logits)[ids].sum()), abs=1e-6)
     assert refusal_metric(np.array(logits) + 5, [*ids, ids[0]]) == pytest.approx(refusal_metric(logits, ids))
 

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 from auditor.measure.metrics import auroc, auroc_rows, pair_counts, threshold_at
 
 # Few distinct scores, so that nearly every example has ties.
-ROWS = st.lists(
-    st.tuples(st.integers(-3, 3), st.booleans(), st.sampled_from("abcd")), min_size=2, max_size=30
-).filter(lambda rows: len({label for _, label, _ in rows}) == 2)
+ROWS = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.sampled_from("abcd")), min_size=2, max_size=30).filter(
+    lambda rows: len({label for _, label, _ in rows}) == 2
+)
 
 
 def columns(rows: list[tuple[int, bool, str]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -83,9 +83,7 @@ def test_columns_of_different_length_are_refused() -> None:
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0, 0.99))
-def test_the_threshold_is_the_smallest_negative_that_flags_few_enough(
-    negatives: list[int], fpr: float
-) -> None:
+def test_the_threshold_is_the_smallest_negative_that_flags_few_enough(negatives: list[int], fpr: float) -> None:
     scores = np.array(negatives, dtype=float)
     threshold = threshold_at(scores, fpr)
     assert threshold in scores

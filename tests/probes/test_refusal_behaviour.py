@@ -40,11 +40,7 @@ class ScriptedRunner:
 
     def _answer(self, example, system, effects) -> Answered:
         refused = self.refuses(example.kind, system)
-        text = (
-            "I'm sorry, but I can't help with that."
-            if refused
-            else "Here is how you can do it: first look around."
-        )
+        text = "I'm sorry, but I can't help with that." if refused else "Here is how you can do it: first look around."
         logits = np.full(VOCABULARY, -5.0, dtype=np.float32)
         logits[SORRY if refused else YES] = 5.0
         reading = Reading(example.prompt, text, tuple(range(10)), logits)
