@@ -29,6 +29,7 @@ from auditor.findings.record import (
     Environment,
     MeasurementMeaning,
     ProbeIdentity,
+    load,
 )
 from auditor.measure.evidence import Evidence
 from auditor.measure.library import Library
@@ -105,7 +106,7 @@ def conclude(
     probes: Mapping[str, LoadedProbe],
     folder: RunFolder,
 ) -> AuditRecord:
-    """Hold what was measured against the criteria; write the record and the manifest."""
+    """Hold what was measured against the criteria; write the record and the manifest; return the record as written."""
     measured = folder.read_json("units/measured.json")
     datasets = tuple(DatasetIdentity.model_validate(data) for data in measured["datasets"])
     ran = [name for name, settings in config.probes.items() if applies(settings, plan.role)]
@@ -133,7 +134,7 @@ def conclude(
     )
     folder.write_json("audit.json", record.model_dump(mode="json"))
     folder.write_manifest()
-    return record
+    return load(folder.path)  # what was written, so that rendering again gives the same bytes
 
 
 def run_audit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -56,9 +57,20 @@ class DatasetIdentity(Strict):
 
     @classmethod
     def of(cls, data: Dataset) -> DatasetIdentity:
-        """Identity of a data set that was read; nested parts of its card become text."""
-        card = {k: v if isinstance(v, str | int | float | bool) else str(v) for k, v in sorted(data.card.items())}
+        """Identity of a data set that was read; nested parts of its card become entries of their own."""
+        card = dict(_flattened(data.card))
         return cls(name=data.name, sha256=data.sha256, n=len(data.examples), card=card)
+
+
+def _flattened(card: Mapping[str, object], above: str = "") -> Iterator[tuple[str, Scalar]]:
+    """Entries of a card by name, those of a nested part with its name before theirs."""
+    for name, value in sorted(card.items()):
+        if isinstance(value, Mapping):
+            yield from _flattened(value, f"{above}{name}: ")
+        elif isinstance(value, str | int | float | bool):
+            yield above + name, value
+        else:
+            yield above + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 class Finding(Strict):

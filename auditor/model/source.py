@@ -60,7 +60,7 @@ class Source:
             stage(admitted.adapter, scratch / "adapter")
         name = admitted.identity.name
         try:
-            config = AutoConfig.for_model(**admitted.config)
+            config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
             tokenizer = AutoTokenizer.from_pretrained(
                 folder, config=config, trust_remote_code=False, local_files_only=True
             )

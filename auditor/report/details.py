@@ -9,7 +9,7 @@ from auditor.findings.record import AuditRecord, DatasetIdentity, Environment
 from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
 from auditor.report.charts import flipped
 from auditor.report.numbers import count, seconds, sentence, tick, unit_of
-from auditor.report.text import unpacked, words
+from auditor.report.text import words
 
 FEW = 12
 """more measurements of one name than this are a profile, with a table of its own"""
@@ -80,7 +80,7 @@ def card(dataset: DatasetIdentity) -> list[tuple[str, object]]:
     told: list[tuple[str, object]] = [("sha256", dataset.sha256)]
     for key, value in dataset.card.items():
         if key not in ("name", "sha256"):
-            told.append((words(key), unpacked(value) if isinstance(value, str) else value))
+            told.append((words(key), value))
     return told
 
 

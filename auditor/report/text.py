@@ -74,14 +74,6 @@ def words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def unpacked(value: str) -> str:
-    """A value that a card held as a list or a mapping, without the marks of a programming language."""
-    if value[:1] not in ("{", "[", "("):
-        return value
-    told = re.sub(r"\}, *", "; ", value)
-    return re.sub(r"[{}\[\]()'\"]", "", told).replace("_", " ").replace(": ", " ").strip(" ,")
-
-
 def linked(source: str) -> tuple[tuple[str, str | None], ...]:
     """`source` in pieces (text, address); only arXiv ids and plain https addresses get one."""
     pieces: list[tuple[str, str | None]] = []

@@ -8,8 +8,9 @@ import yaml
 
 from auditor.canonical import sha256_hex
 from auditor.data.datasets import read
-from auditor.data.examples import Example
+from auditor.data.examples import Dataset, Example
 from auditor.errors import ConfigError
+from auditor.findings.record import DatasetIdentity
 
 GOOD = {"id": "a", "prompt": "Is it?", "label": True, "group": "g"}
 
@@ -108,3 +109,16 @@ def test_refuses_an_empty_file_and_other_encodings(tmp_path: Path) -> None:
     path.write_bytes(raw)
     with pytest.raises(ConfigError, match="not UTF-8"):
         read(path)
+
+
+def test_the_identity_of_a_data_set_holds_its_card_in_plain_entries() -> None:
+    data = Dataset(
+        "facts",
+        (),
+        ("false", "true"),
+        "en",
+        "0" * 64,
+        {"licence": "x", "text_auroc": {"a": {"words": 0.5}}, "names": ("b", "c")},
+    )
+    card = DatasetIdentity.of(data).card
+    assert card == {"licence": "x", "text_auroc: a: words": 0.5, "names": "b, c"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -25,7 +24,7 @@ report: {formats: [html]}
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert MODEL.is_dir(), "the demo model is not there: run the tests with `make test`, which fetches it"
     work = tmp_path_factory.mktemp("demo")
     (work / "audit.yaml").write_text(CONFIG)
@@ -34,7 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         [*command, "--model", MODEL, "--out", work / "run"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 1, done.stderr
-    yield work / "run"
+    return work / "run"
 
 
 @pytest.fixture(scope="module")

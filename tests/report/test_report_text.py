@@ -74,12 +74,6 @@ def test_a_long_name_keeps_both_ends() -> None:
     assert text.short("short", 40) == "short"
 
 
-def test_a_card_in_the_notation_of_a_programming_language_reads_as_text() -> None:
-    packed = "{'harmful against plain': {'words_nb': 0.9, 'length': 0.8}, 'b': {'words': 0.5}}"
-    assert text.unpacked(packed) == "harmful against plain words nb 0.9, length 0.8; b words 0.5"
-    assert text.unpacked("Twins share {a} frame.") == "Twins share {a} frame."
-
-
 @pytest.mark.parametrize(
     ("value", "unit", "told"),
     [
