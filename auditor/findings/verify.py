@@ -22,7 +22,7 @@ from auditor.findings.assess import Assessment, assess
 from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
 from auditor.measure.intervals import Estimate
-from auditor.measure.measurement import HeatMap, ProbeResult
+from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
 
 TOLERANCE = 1e-9
@@ -74,6 +74,7 @@ def verify(folder: RunFolder | Path) -> Verification:
     _check_files(folder, record, found)
     _check_estimates(record, tables, found)
     _check_findings(record, found)
+    _check_charts(record, found)
     _check_texts(record, tables, found)
     return found
 
@@ -161,6 +162,29 @@ def _moved(stored: Estimate, again: Estimate) -> Iterator[str]:
             yield f"record says {what}{_shown(said)}, items give {_shown(given)}"
 
 
+def _check_charts(record: AuditRecord, found: Verification) -> None:
+    """A line chart draws what was measured; the cells of heat maps are estimates and recomputed as such."""
+    for result in record.results:
+        measured: dict[tuple[object, ...], Estimate] = {
+            (m.name, *sorted(m.at.items())): m.estimate for m in result.measurements
+        }
+        for chart in result.charts:
+            if isinstance(chart, LineChart) and chart.measurement:
+                found.problems += _misdrawn(f"{result.probe}: {chart.title}", chart, measured)
+
+
+def _misdrawn(name: str, chart: LineChart, measured: Mapping[tuple[object, ...], Estimate]) -> Iterator[str]:
+    for series in chart.series:
+        drawn = list(zip(series.y, series.low, series.high, strict=False))
+        if len(drawn) != len(chart.x):
+            yield f"{name}: {series.name} does not have a point for every place on the axis"
+        for x, point in zip(chart.x, drawn, strict=False):
+            at = sorted({chart.at[0]: series.name, chart.at[1]: x}.items())
+            estimate = measured.get((chart.measurement, *at))
+            if estimate is None or point != (estimate.value, estimate.low, estimate.high):
+                yield f"{name}: {series.name} at {x:g} is not what was measured there"
+
+
 def _check_findings(record: AuditRecord, found: Verification) -> None:
     found.checked["findings"] = len(record.findings)
     template = record.checkpoint.template_digest
@@ -212,9 +236,18 @@ def _check_texts(record: AuditRecord, tables: StoredTables, found: Verification)
     for result in record.results:
         for sample in result.samples:
             item = shown.get((items_table(result.probe), sample.dataset, sample.id), {})
-            if sample.prompt != item.get("text") or sample.answer not in item.get("answers", {}).values():
+            if not _shows(sample, item):
                 found.problems.append(f"{result.probe}: sample {sample.id}: not what its item says")
     found.checked["samples"] = sum(len(result.samples) for result in record.results)
+
+
+def _shows(sample: Sample, item: Row) -> bool:
+    """Whether a sample shows the texts and the numbers of its item."""
+    answers, values = item.get("answers"), item.get("values")
+    if not isinstance(answers, dict) or not isinstance(values, dict):
+        return False
+    same_text = sample.prompt == item.get("text") and sample.answer in answers.values()
+    return same_text and all(values.get(name) == value for name, value in sample.values.items())
 
 
 def _stored_whole(text: str, redaction: str) -> bool:

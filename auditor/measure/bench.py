@@ -22,7 +22,7 @@ from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import HeatMap, LineChart, Measurement, MeasurementSpec, Role, Sample, Series
-from auditor.measure.qualify import Workbench, layer_profile, qualified, transfer_matrix
+from auditor.measure.qualify import PROFILE, Workbench, layer_profile, qualified, transfer_matrix
 from auditor.measure.runner import Effect, Runner
 from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Point, Site
@@ -132,6 +132,8 @@ class Bench:
                 x=tuple(float(row.site.layer) for row in first),
                 series=tuple(series),
                 reference=0.5,
+                measurement=PROFILE,
+                at=("recipe", "layer"),
             )
         )
         return chosen

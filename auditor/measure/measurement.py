@@ -141,6 +141,10 @@ class LineChart(Strict):
     series: tuple[Series, ...]
     reference: float | None = None
     """a horizontal line, such as AUROC 0.5"""
+    measurement: str = ""
+    """the measurement that is drawn, so that `verify` can hold the one against the other"""
+    at: tuple[str, str] = ("", "")
+    """keys of the measurement's `at` that name the series and the place on the axis"""
 
 
 class HeatMap(Strict):

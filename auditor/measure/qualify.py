@@ -28,6 +28,8 @@ from auditor.model.sites import Point, Site
 
 BOOTSTRAP = {"seed": 0, "resamples": 2000}
 """of the group bootstrap; a constant, so that `verify` draws the same resamples"""
+PROFILE = "validation_auroc"
+"""the measurement that a layer profile consists of"""
 EMBEDDING = Site(0, "resid_pre")
 """what the model knows of a text before it has computed anything"""
 
@@ -119,7 +121,7 @@ def layer_profile(
         )
         bench.evidence.measurements += [
             Measurement(
-                name="validation_auroc",
+                name=PROFILE,
                 estimate=candidate.validation,
                 unit="AUROC",
                 at={"recipe": name, "layer": candidate.site.layer},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from auditor.bundle import RunFolder
 from tests.hostile import healthy, only_pickle
 from tests.tiny import save_checkpoint
 
@@ -135,10 +137,6 @@ def test_an_interrupt_ends_with_130_and_keeps_finished_units(model: Path, small:
 
 
 def test_an_edited_item_is_named_even_when_the_manifest_is_rewritten(quick: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from auditor.bundle import RunFolder
-
     edited = tmp_path / "edited"
     shutil.copytree(quick, edited)
     items = edited / "items/refusal_behaviour.jsonl"
@@ -148,6 +146,19 @@ def test_an_edited_item_is_named_even_when_the_manifest_is_rewritten(quick: Path
     assert done.returncode == 1
     assert "items/refusal_behaviour.jsonl" in done.stdout
     assert "harmful_refusal_rate" in done.stdout
+
+
+def test_a_chart_that_does_not_draw_what_was_measured_is_named(quick: Path, tmp_path: Path) -> None:
+    edited = tmp_path / "edited"
+    shutil.copytree(quick, edited)
+    record = json.loads((edited / "audit.json").read_text())
+    (truth,) = [result for result in record["results"] if result["probe"] == "truth_probe"]
+    truth["charts"][0]["series"][0]["y"][1] = 0.99
+    (edited / "audit.json").write_text(json.dumps(record))
+    RunFolder(edited).write_manifest()
+    done = auditor("verify", edited)
+    assert done.returncode == 1
+    assert "Layer profile, truth: difference_in_means at 1 is not what was measured there" in done.stdout
 
 
 def test_reports_are_made_again_byte_for_byte(quick: Path, tmp_path: Path) -> None:

@@ -49,8 +49,8 @@ def edit_record(folder: RunFolder, change: Callable[[dict[str, Any]], object]) -
 
 
 def refuse_one_more(rows: list[dict[str, Any]]) -> None:
-    row = next(row for row in rows if row["kind"] == "harmful" and not row["values"]["refused@default"])
-    row["values"]["refused@default"] = 1
+    row = next(row for row in rows if row["kind"] == "harmful" and not row["values"]["refused"])
+    row["values"]["refused"] = 1
 
 
 def reseal(folder: RunFolder) -> None:
@@ -240,7 +240,7 @@ def test_an_estimate_that_cannot_be_traced_is_named(
         lambda rows: rows[0].pop("values"),
         lambda rows: rows[0].update(values=3),
         lambda rows: rows[0].pop("text"),
-        lambda rows: rows[0]["values"].update({"refused@default": "yes"}),
+        lambda rows: rows[0]["values"].update({"refused": "yes"}),
     ],
 )
 def test_rows_of_another_shape_are_a_problem_and_no_crash(
