@@ -83,7 +83,7 @@ class Instrument:
             NotQualified: it did not prove itself on this model.
         """
         if not self.qualification.qualified:
-            reasons = "; ".join(self.qualification.reasons)
-            raise NotQualified(f"{self.recipe} at layer {self.site.layer} did not qualify: {reasons}")
+            reason = self.qualification.reason
+            raise NotQualified(f"{self.recipe} at layer {self.site.layer} did not qualify: {reason}")
         at: dict[str, Scalar] = {"dataset": self.view.name}
         self.evidence.measurements.append(Measurement(name=name, estimate=self.auroc, unit="AUROC", at=at))

@@ -101,20 +101,22 @@ class Qualification(Strict):
         return bool(self.checks) and all(check.passed is True for check in self.checks)
 
     @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why it does not qualify, in the order of the checks."""
-        return tuple(
-            f"{check.name}: {check.note}" if check.passed is None else f"{check.name}: {_told(check)}"
-            for check in self.checks
-            if check.passed is not True
-        )
+    def reason(self) -> str:
+        """Why it does not qualify: the first check that it does not pass, and the names of the others."""
+        failed = [check for check in self.checks if check.passed is not True]
+        if not failed:
+            return ""
+        others = f"; nor does it pass: {', '.join(check.name for check in failed[1:])}" if failed[1:] else ""
+        return f"{failed[0].name}: {_told(failed[0])}{others}"
 
 
 def _told(check: Check) -> str:
     found = check.estimate
-    interval = "" if found is None or found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
-    value = "no value" if found is None or found.value is None else f"{found.value:.2f}{interval}"
-    told = f"n = {found.n}" if found is not None and check.rule == "n at least" else value
+    if found is None:
+        return check.note
+    interval = "" if found.low is None else f" ({found.low:.2f} to {found.high:.2f})"
+    value = "no value" if found.value is None else f"{found.value:.2f}{interval}"
+    told = f"n = {found.n}" if check.rule == "n at least" else value
     return f"{told}, needs {check.need}" + (f"; {check.note}" if check.note else "")
 
 

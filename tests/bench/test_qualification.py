@@ -87,7 +87,7 @@ def qualify(data: Dataset, runner: PlantedRunner, recipe=DIFFERENCE, fpr=None):
 @pytest.mark.parametrize("name", ["difference_in_means", "mass_mean"])
 def test_a_planted_signal_qualifies_and_is_read(name: str) -> None:
     instrument, evidence = qualify(statements(), PlantedRunner(3.0), (name, RECIPES[name]), fpr=0.05)
-    assert instrument.qualification.qualified, instrument.qualification.reasons
+    assert instrument.qualification.qualified, instrument.qualification.reason
     instrument.read("truth_auroc")
     (reading,) = evidence.measurements
     assert reading.estimate.low is not None
