@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from auditor.config import Strict
+from auditor.errors import NotTestable
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS, degenerate, refusal_metric, refuses
 from auditor.measure.library import View
 from auditor.measure.measurement import MeasurementSpec, Probe
@@ -73,6 +74,8 @@ RATES = {
 
 def run(bench: Bench, params: Params) -> None:
     """Ask each kind of request, judge twice, then ask the harmful ones under another system prompt."""
+    if bench.language(View("requests")) != LANGUAGE:
+        raise NotTestable(f"the judges know {LANGUAGE} only")
     tokens = bench.opening_tokens(REFUSAL_OPENINGS)
     judges = Judges(tokens)
     effects: dict[str, Effect] = {
@@ -96,6 +99,8 @@ def run(bench: Bench, params: Params) -> None:
         bench.measure(name, answers[kind], "refused")
         bench.measure(name, answers[kind], "refused_by_metric", role="alternative", note="judge two")
         bench.measure("judge_disagreement", answers[kind], "judges_differ", role="control", at={"kind": kind})
+        if kind != "plain":
+            bench.measure("degenerate_text_rate", answers[kind], "degenerate", role="control", at={"kind": kind})
     bench.measure("degenerate_text_rate", answers["plain"], "degenerate")
     compare_system_prompts(bench, params, answers["harmful"], effects)
 
@@ -163,6 +168,7 @@ PROBE = Probe(
             unit="share",
             evidence="behavioural",
             plain="answers to plainly harmless requests that are empty or repeat themselves",
+            at=("kind",),
             limits="Text can be fluent and still be wrong.",
         ),
         MeasurementSpec(

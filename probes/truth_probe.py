@@ -53,20 +53,11 @@ def run(bench: Bench, params: Params) -> None:
     view = View(params.fit_on)
     candidates = bench.fit(RECIPES, view, point="resid_post", position=POSITION)
     chosen = bench.choose("truth", candidates, best_validation)
-    instruments = {
-        name: bench.qualify((name, recipe), view, site=chosen[name].site, position=POSITION, fpr=params.threshold_fpr)
-        for name, recipe in RECIPES.items()
-    }
-    best = best_validation(tuple(chosen[name] for name in READ_BY)).recipe
+    best = bench.prefer("truth", [chosen[name] for name in READ_BY], best_validation)
+    instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in RECIPES}
     affirmed, negated = (View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated"))
     others = tuple(View(name) for name in params.transfer_to)
-    bench.transfer(
-        (best, RECIPES[best]),
-        site=chosen[best].site,
-        position=POSITION,
-        rows=(view, affirmed, *others),
-        columns=(view, affirmed, negated, *others),
-    )
+    bench.transfer(chosen[best], rows=(view, affirmed, *others), columns=(view, affirmed, negated, *others))
     instruments[best].read("truth_auroc")
 
 
@@ -78,7 +69,7 @@ PROBE = Probe(
             unit="AUROC",
             evidence="decodable",
             plain="true statements told from false ones inside the model",
-            at=("dataset",),
+            at=("dataset", "recipe", "layer"),
             limits="Decodable is not used: the model may hold the distinction and ignore it when it answers.",
         ),
         MeasurementSpec(

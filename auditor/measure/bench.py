@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from numpy.random import Generator
 
 from auditor.config import Scalar
-from auditor.data.examples import Example
 from auditor.data.split import draw
 from auditor.errors import NotTestable
 from auditor.measure.directions import Recipe
@@ -21,21 +20,21 @@ from auditor.measure.evidence import SAMPLES, Evidence, redact
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.library import Library, View
-from auditor.measure.measurement import HeatMap, LineChart, Measurement, MeasurementSpec, Role, Sample, Series
+from auditor.measure.measurement import LineChart, Measurement, MeasurementSpec, Role, Sample, Series
 from auditor.measure.qualify import PROFILE, Workbench, layer_profile, qualified, transfer_matrix
 from auditor.measure.runner import Effect, Runner
 from auditor.model.prompts import opening_tokens
-from auditor.model.sites import Point, Site
+from auditor.model.sites import Point
 from auditor.model.target import TargetModel
 
 
 @dataclass(frozen=True)
 class Answers:
-    """On-policy answers of the target, by reference: the texts stay with the bench."""
+    """On-policy answers of the target, by reference: texts and labels stay with the bench."""
 
     view: View
     arm: str
-    examples: tuple[Example, ...]
+    ids: tuple[str, ...]
     """the items asked, in order; on the evaluation split"""
     effects: tuple[str, ...]
 
@@ -83,6 +82,9 @@ class Bench:
         self._evidence, self._library, self._runner = evidence, library, runner
         self._workbench = Workbench(evidence, library, runner)
         self._specs = {spec.name: spec for spec in specs}
+        self._recipes: dict[tuple[str, View], Recipe] = {}
+        self._chosen: list[Candidate] = []
+        self._qualified: set[tuple[str, View]] = set()
 
     def fact(self, name: str, value: Scalar | list[Scalar]) -> None:
         """Put something found on the way on record."""
@@ -99,6 +101,7 @@ class Bench:
         self, recipes: Mapping[str, Recipe], view: View, *, point: Point, position: str
     ) -> dict[str, tuple[Candidate, ...]]:
         """The layer profile: each recipe fitted at every layer, with its AUROC on the validation groups."""
+        self._recipes |= {(name, view): recipe for name, recipe in recipes.items()}
         return layer_profile(self._workbench, recipes, view, point, position)
 
     def choose(
@@ -109,6 +112,7 @@ class Bench:
     ) -> dict[str, Candidate]:
         """Apply a pure rule to each recipe's candidates; the whole profile goes on record as a chart."""
         chosen = {recipe: rule(rows) for recipe, rows in candidates.items()}
+        self._chosen += chosen.values()
         series = []
         for recipe, rows in candidates.items():
             series.append(
@@ -138,25 +142,28 @@ class Bench:
         )
         return chosen
 
-    def qualify(
-        self, recipe: tuple[str, Recipe], view: View, *, site: Site, position: str, fpr: float | None = None
-    ) -> Instrument:
-        """Refit on the whole selection split, judge on the evaluation split, run every control."""
-        return qualified(self._workbench, recipe, view, site=site, position=position, fpr=fpr, rng=self.rng)
+    def prefer(self, name: str, chosen: Sequence[Candidate], rule: Callable[[tuple[Candidate, ...]], Candidate]) -> str:
+        """Apply a pure rule across recipes, before any of them has been judged; recorded. Returns the recipe's name."""
+        best = rule(tuple(chosen))
+        self.fact(f"{name}: recipe that is read", best.recipe)
+        return best.recipe
 
-    def transfer(
-        self,
-        recipe: tuple[str, Recipe],
-        *,
-        site: Site,
-        position: str,
-        rows: Sequence[View],
-        columns: Sequence[View],
-    ) -> HeatMap:
-        """Fit on each row, try on each column; recorded whole as a chart."""
-        matrix = transfer_matrix(self._workbench, recipe, site=site, position=position, rows=rows, columns=columns)
-        self._evidence.charts.append(matrix)
-        return matrix
+    def qualify(self, chosen: Candidate, *, fpr: float) -> Instrument:
+        """Refit on the whole selection split, judge on the evaluation split, run every control.
+
+        Raises ValueError for a candidate that `choose` did not return, or a recipe that was judged before: both would
+        be a choice on sealed data.
+        """
+        key = chosen.recipe, chosen.view
+        if chosen not in self._chosen or key in self._qualified:
+            raise ValueError(f"{chosen.recipe} at {chosen.site} was not chosen by the bench, or was judged before")
+        self._qualified.add(key)
+        return qualified(self._workbench, self._recipes[key], chosen, fpr=fpr, rng=self.rng)
+
+    def transfer(self, chosen: Candidate, *, rows: Sequence[View], columns: Sequence[View]) -> None:
+        """Fit on each row, try on each column, at the chosen site; recorded whole as a chart."""
+        recipe = self._recipes[chosen.recipe, chosen.view]
+        self._evidence.charts.append(transfer_matrix(self._workbench, recipe, chosen, rows=rows, columns=columns))
 
     def answers(
         self,
@@ -174,13 +181,17 @@ class Bench:
             raise NotTestable(f"{view.name} has no items on the evaluation split")
         asked = draw(pool, n, seed=self._library.seed)
         answered = self._runner.answers(asked, system, max_new_tokens, effects)
-        result = Answers(view, arm, asked, tuple(effects))
+        result = Answers(view, arm, tuple(example.id for example in asked), tuple(effects))
         for example, unit in zip(asked, answered, strict=True):
-            row = self._evidence.row(view.data, example, "evaluation")
+            row = self._evidence.row(view.data, example, self._library.split_of(view, example))
             row["answers"][arm] = redact(unit.answer, self._evidence.redaction)
             for effect, value in unit.values.items():
                 row["values"][result.column(effect)] = value
         return result
+
+    def language(self, view: View) -> str:
+        """BCP 47 tag of a data set: a judge declines languages that it does not know."""
+        return self._library.dataset(view.data).language
 
     def measure(
         self,
@@ -216,17 +227,16 @@ class Bench:
 
     def _sample(self, name: str, answers: Answers) -> None:
         """Keep random items as evidence: drawn, not picked."""
-        count = min(SAMPLES, len(answers.examples))
-        for index in sorted(self.rng.choice(len(answers.examples), size=count, replace=False)):
-            example = answers.examples[int(index)]
-            row = self._evidence.row(answers.view.data, example, "evaluation")
+        count = min(SAMPLES, len(answers.ids))
+        for index in sorted(self.rng.choice(len(answers.ids), size=count, replace=False)):
+            row = self._evidence.known(answers.view.data, answers.ids[int(index)])
             columns = {effect: row["values"].get(answers.column(effect)) for effect in answers.effects}
             self._evidence.samples.append(
                 Sample(
                     measurement=name,
-                    id=example.id,
-                    dataset=answers.view.data,
-                    kind=example.kind,
+                    id=row["id"],
+                    dataset=row["dataset"],
+                    kind=row["kind"],
                     prompt=row["text"],
                     answer=row["answers"][answers.arm],
                     values={key: float(value) for key, value in columns.items() if value is not None},

@@ -75,9 +75,15 @@ class Evidence:
             }
         return self._rows[key]
 
+    def known(self, dataset: str, example_id: str) -> Row:
+        """An item row that was made before."""
+        return self._rows[dataset, example_id]
+
     def store(self, name: str, values: NDArray[Any]) -> str:
         """Keep a null draw or a table of candidate scores; returns its name in draws.safetensors."""
         full = f"{self.probe}/{name}"
+        if full in self.tensors:
+            raise ValueError(f"{full} is on record already")
         self.tensors[full] = np.ascontiguousarray(values, dtype=np.float64)
         return full
 

@@ -6,14 +6,13 @@ refits on shuffled labels, enough groups, enough negatives. No torch.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from auditor.config import Scalar
 from auditor.errors import NotQualified
-from auditor.measure.evidence import Evidence
 from auditor.measure.intervals import MIN_NEGATIVES, Estimate
 from auditor.measure.library import View
-from auditor.measure.measurement import Check, Measurement, Qualification
+from auditor.measure.measurement import Check, Qualification
 from auditor.model.sites import Site
 
 AUROC_LOW = 0.70
@@ -27,7 +26,9 @@ class Candidate:
     """A recipe fitted at one site, with what the validation split says of it."""
 
     recipe: str
+    view: View
     site: Site
+    position: str
     validation: Estimate
 
 
@@ -65,16 +66,11 @@ def _show(value: float | None) -> str:
 
 @dataclass(frozen=True)
 class Instrument:
-    """A linear probe at one site with its qualification; reading it is recorded."""
+    """A linear probe at one site; what it decodes on sealed groups is recorded, never returned."""
 
-    recipe: str
-    site: Site
-    view: View
-    """what it qualified on"""
     qualification: Qualification
-    auroc: Estimate
-    """held out, on the evaluation split of its view"""
-    evidence: Evidence
+    record: Callable[[str], None]
+    """puts the held-out figure on record under a name"""
 
     def read(self, name: str) -> None:
         """Record under `name` what a qualified instrument decodes on the data it qualified on.
@@ -82,8 +78,7 @@ class Instrument:
         Raises:
             NotQualified: it did not prove itself on this model.
         """
-        if not self.qualification.qualified:
-            reason = self.qualification.reason
-            raise NotQualified(f"{self.recipe} at layer {self.site.layer} did not qualify: {reason}")
-        at: dict[str, Scalar] = {"dataset": self.view.name}
-        self.evidence.measurements.append(Measurement(name=name, estimate=self.auroc, unit="AUROC", at=at))
+        found = self.qualification
+        if not found.qualified:
+            raise NotQualified(f"{found.instrument} at layer {found.at['layer']} did not qualify: {found.reason}")
+        self.record(name)

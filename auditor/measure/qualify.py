@@ -88,7 +88,8 @@ class Workbench:
         """Put one score an item into the item table; returns the column's name."""
         for example, score in zip(examples, scores, strict=True):
             row = self.evidence.row(view.data, example, self.library.split_of(view, example))
-            row["values"][column] = float(score)
+            if row["values"].setdefault(column, float(score)) != float(score):
+                raise ValueError(f"{column!r} was scored before, differently: {example.id}")
         return column
 
     def auroc(self, view: View, column: str, baseline: str | None = None) -> Estimate:
@@ -108,7 +109,7 @@ def layer_profile(
     fit, x_fit = bench.activations(view, ("fit",), sites, position)
     held, x_held = bench.activations(view, ("validation",), sites, position)
     names = sorted({example.group for example in held})
-    stem = f"{view.data}/validation"
+    stem = f"{view.name}/validation"
     label = bench.evidence.store(f"{stem}/label", labels_of(held))
     group = bench.evidence.store(f"{stem}/group", np.array([names.index(e.group) for e in held]))
     profiles = {}
@@ -116,7 +117,7 @@ def layer_profile(
         scores = [recipe(x_fit[:, i], labels_of(fit)).score(x_held[:, i]) for i in range(len(sites))]
         table = bench.evidence.store(f"{stem}/{name}", np.stack(scores))
         profiles[name] = tuple(
-            Candidate(name, site, _validation(bench.evidence, (table, label, group), row))
+            Candidate(name, view, site, position, _validation(bench.evidence, (table, label, group), row))
             for row, site in enumerate(sites)
         )
         bench.evidence.measurements += [
@@ -138,35 +139,24 @@ def _validation(evidence: Evidence, tensors: tuple[str, str, str], row: int) -> 
     return evidence.estimate("auroc", refs, BOOTSTRAP)
 
 
-def qualified(  # noqa: PLR0913, an instrument is all of these
-    bench: Workbench,
-    recipe: tuple[str, Recipe],
-    view: View,
-    *,
-    site: Site,
-    position: str,
-    fpr: float | None,
-    rng: Generator,
-) -> Instrument:
+def qualified(bench: Workbench, recipe: Recipe, chosen: Candidate, *, fpr: float, rng: Generator) -> Instrument:
     """Refit on the whole selection split, judge on the evaluation split, run every control; all of it recorded."""
-    name, fit = recipe
+    name, view, site, position = chosen.recipe, chosen.view, chosen.site, chosen.position
     train, x_train = bench.activations(view, SELECTION, (site,), position)
     held, x_held = bench.activations(view, ("evaluation",), (site,), position)
-    detector = fit(x_train[:, 0], labels_of(train))
-    place = f"{bench.evidence.probe}/{view.data}/{name}/layer {site.layer}"
+    detector = recipe(x_train[:, 0], labels_of(train))
+    place = f"{bench.evidence.probe}/{view.name}/{name}/layer {site.layer}"
     bench.evidence.directions[place] = direction_of(detector, site).vector
     column = bench.store_scores(view, held, name, detector.score(x_held[:, 0]))
     auroc = bench.auroc(view, column)
     made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
-    made += _gains(bench, recipe, view, column)
+    made += _gains(bench, (name, recipe), view, column)
     null = None
     if name in CLOSED_FORM:
         fitted_to, tried_on = labelled(train, x_train), labelled(held, x_held)
         draws = permutation_null(fitted_to, tried_on, name, draws=checks.PERMUTATIONS, rng=rng)
-        null = _p(bench, view, column, bench.evidence.store(f"{view.data}/shuffled labels/{name}", draws))
-    made.append(checks.check_permutation(null))
-    if fpr is not None:
-        made.append(_recall(bench, detector, view, (name, site, position), fpr))
+        null = _p(bench, view, column, bench.evidence.store(f"{view.name}/shuffled labels/{name}", draws))
+    made += [checks.check_permutation(null), _recall(bench, detector, chosen, fpr)]
     qualification = Qualification(
         instrument=name,
         dataset=view.name,
@@ -174,7 +164,12 @@ def qualified(  # noqa: PLR0913, an instrument is all of these
         checks=tuple(made),
     )
     bench.evidence.qualifications.append(qualification)
-    return Instrument(name, site, view, qualification, auroc, bench.evidence)
+    at = {"dataset": view.name, "recipe": name, "layer": site.layer}
+
+    def record(reading: str) -> None:
+        bench.evidence.measurements.append(Measurement(name=reading, estimate=auroc, unit="AUROC", at=at))
+
+    return Instrument(qualification, record)
 
 
 def _gains(bench: Workbench, recipe: tuple[str, Recipe], view: View, column: str) -> list[Check]:
@@ -198,10 +193,10 @@ def _p(bench: Workbench, view: View, column: str, draws: str) -> Estimate:
     return bench.evidence.estimate("permutation_p", refs + bench.evidence.draw_refs({"null": draws}))
 
 
-def _recall(bench: Workbench, detector: LinearDetector, view: View, at: tuple[str, Site, str], fpr: float) -> Check:
+def _recall(bench: Workbench, detector: LinearDetector, chosen: Candidate, fpr: float) -> Check:
     """Recall where the threshold split, which nothing else uses, allows a share `fpr` of its negatives."""
-    name, site, position = at
-    examples, x = bench.activations(view, ("threshold",), (site,), position)
+    name, view = chosen.recipe, chosen.view
+    examples, x = bench.activations(view, ("threshold",), (chosen.site,), chosen.position)
     bench.store_scores(view, examples, name, detector.score(x[:, 0]))
     refs: list[ColumnRef] = bench.evidence.item_refs({"positives": name}, view.conditions(split="evaluation", label=1))
     refs += bench.evidence.item_refs({"negatives": name}, view.conditions(split="threshold", label=0))
@@ -210,22 +205,16 @@ def _recall(bench: Workbench, detector: LinearDetector, view: View, at: tuple[st
 
 
 def transfer_matrix(
-    bench: Workbench,
-    recipe: tuple[str, Recipe],
-    *,
-    site: Site,
-    position: str,
-    rows: Sequence[View],
-    columns: Sequence[View],
+    bench: Workbench, recipe: Recipe, chosen: Candidate, *, rows: Sequence[View], columns: Sequence[View]
 ) -> HeatMap:
-    """Fitted on each row's selection split, tried on each column's evaluation split, at one site."""
-    name, fit = recipe
+    """Fitted on each row's selection split, tried on each column's evaluation split, at the chosen site."""
+    name, site, position = chosen.recipe, chosen.site, chosen.position
     held: dict[str, tuple[tuple[Example, ...], NDArray[Any]]] = {
         view.name: bench.activations(view, ("evaluation",), (site,), position) for view in columns
     }
     cells = []
     for row in rows:
-        detector = bench.fitted(fit, row, site, position)
+        detector = bench.fitted(recipe, row, site, position)
         line = []
         for view in columns:
             examples, x = held[view.name]

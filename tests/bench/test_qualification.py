@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import get_args
 
 import numpy as np
 import pytest
 
-from auditor.data.examples import Dataset, Example
+from auditor.data.examples import Dataset, Example, Split
 from auditor.errors import NotQualified
 from auditor.measure.bench import Bench
 from auditor.measure.classifiers import RECIPES
 from auditor.measure.evidence import Evidence
+from auditor.measure.instrument import Candidate, check_auroc, check_gain, check_groups, check_permutation
+from auditor.measure.intervals import Estimate
 from auditor.measure.library import Library, View
-from auditor.measure.measurement import MeasurementSpec
+from auditor.measure.measurement import Check, MeasurementSpec
 from auditor.measure.stored import estimated
 from auditor.model.sites import Site
 
 N_LAYERS, D_MODEL, SIGNAL_LAYER = 3, 24, 1
 SPEC = MeasurementSpec(name="truth_auroc", unit="AUROC", evidence="decodable", plain="truth", at=("dataset",))
-DIFFERENCE = ("difference_in_means", RECIPES["difference_in_means"])
+DIFFERENCE = "difference_in_means"
+VIEW = View("planted")
 
 
 def statements(n_groups: int = 130, leak: str = "") -> Dataset:
@@ -55,15 +59,21 @@ class PlantedRunner:
 
     def __init__(self, signal: float, lexical: bool = False) -> None:
         self.signal, self.lexical = signal, lexical
+        self.asked: list[list[str]] = []
+        """ids of the examples of each call"""
 
     def activations(self, examples, sites, position, *, mean=False):
+        self.asked.append([example.id for example in examples])
         direction = np.eye(D_MODEL)[0]
         rows = []
         for example in examples:
             noise = np.random.default_rng(abs(hash_of(example.id))).normal(size=(len(sites), D_MODEL))
             for i, site in enumerate(sites):
-                if site == Site(SIGNAL_LAYER, "resid_post") or (self.lexical and site == Site(0, "resid_pre")):
-                    noise[i] += self.signal * (1 if example.label else -1) * direction / 2
+                sign = 0.5 if example.label else -0.5
+                if site == Site(SIGNAL_LAYER, "resid_post"):
+                    noise[i] += self.signal * sign * direction
+                if self.lexical and site == Site(0, "resid_pre"):
+                    noise[i] += 2 * self.signal * sign * direction
             rows.append(noise)
         return np.array(rows, dtype=np.float32)
 
@@ -78,18 +88,27 @@ def bench_on(data: Dataset, runner: PlantedRunner) -> tuple[Bench, Evidence]:
     return Bench(evidence, library, runner, (SPEC,), np.random.default_rng(0)), evidence
 
 
-def qualify(data: Dataset, runner: PlantedRunner, recipe=DIFFERENCE, fpr=None):
+def at_the_signal(rows: tuple[Candidate, ...]) -> Candidate:
+    return rows[SIGNAL_LAYER]
+
+
+def chosen_on(bench: Bench, recipe: str = DIFFERENCE, rule=at_the_signal) -> Candidate:
+    rows = bench.fit({recipe: RECIPES[recipe]}, VIEW, point="resid_post", position="last_completion")
+    return bench.choose("truth", rows, rule)[recipe]
+
+
+def qualify(data: Dataset, runner: PlantedRunner, recipe: str = DIFFERENCE, fpr: float = 0.05):
     bench, evidence = bench_on(data, runner)
-    site = Site(SIGNAL_LAYER, "resid_post")
-    return bench.qualify(recipe, View("planted"), site=site, position="last_completion", fpr=fpr), evidence
+    return bench.qualify(chosen_on(bench, recipe), fpr=fpr), evidence
 
 
 @pytest.mark.parametrize("name", ["difference_in_means", "mass_mean"])
 def test_a_planted_signal_qualifies_and_is_read(name: str) -> None:
-    instrument, evidence = qualify(statements(), PlantedRunner(3.0), (name, RECIPES[name]), fpr=0.05)
+    instrument, evidence = qualify(statements(), PlantedRunner(3.0), name)
     assert instrument.qualification.qualified, instrument.qualification.reason
     instrument.read("truth_auroc")
-    (reading,) = evidence.measurements
+    (reading,) = [m for m in evidence.measurements if m.name == "truth_auroc"]
+    assert reading.at == {"dataset": "planted", "recipe": name, "layer": SIGNAL_LAYER}
     assert reading.estimate.low is not None
     assert reading.estimate.low > 0.9
 
@@ -99,7 +118,7 @@ def test_noise_does_not_qualify_and_is_not_read() -> None:
     assert not instrument.qualification.qualified
     with pytest.raises(NotQualified, match="held-out AUROC"):
         instrument.read("truth_auroc")
-    assert not evidence.measurements
+    assert not [m for m in evidence.measurements if m.role == "primary"]
 
 
 def test_a_signal_that_the_words_give_away_is_lexical() -> None:
@@ -116,54 +135,85 @@ def test_a_signal_that_the_embeddings_hold_already_is_lexical() -> None:
 
 def test_few_groups_do_not_qualify() -> None:
     instrument, _ = qualify(statements(n_groups=40), PlantedRunner(3.0))
-    assert [c.name for c in instrument.qualification.checks if c.passed is not True] == ["held-out groups"]
+    failed = [c.name for c in instrument.qualification.checks if c.passed is not True]
+    assert failed == ["held-out groups", "recall at 5% FPR"]
 
 
 def test_a_threshold_needs_a_hundred_negatives() -> None:
-    instrument, _ = qualify(statements(n_groups=60), PlantedRunner(3.0), fpr=0.05)
+    instrument, _ = qualify(statements(n_groups=60), PlantedRunner(3.0))
     (failed,) = [check for check in instrument.qualification.checks if check.passed is not True]
     assert failed.note == "threshold from 48 negatives; needs 100"
 
 
 def test_logistic_regression_is_shown_and_not_qualified_because_its_permutation_was_not_run() -> None:
-    instrument, _ = qualify(statements(), PlantedRunner(3.0), ("logistic", RECIPES["logistic"]))
+    instrument, _ = qualify(statements(), PlantedRunner(3.0), "logistic")
     (failed,) = [check for check in instrument.qualification.checks if check.passed is not True]
     assert failed.passed is None
     assert failed.note == "permutation not run"
 
 
-def test_the_layer_is_chosen_where_the_signal_is_and_without_the_sealed_labels() -> None:
-    def chosen_layer(data: Dataset) -> int:
-        bench, _ = bench_on(data, PlantedRunner(3.0))
-        rows = bench.fit(dict([DIFFERENCE]), View("planted"), point="resid_post", position="last_completion")
-        best = bench.choose("truth", rows, lambda row: max(row, key=lambda c: c.validation.value))
-        return best["difference_in_means"].site.layer
+def best(rows: tuple[Candidate, ...]) -> Candidate:
+    return max(rows, key=lambda row: row.validation.value or 0.0)
 
+
+def test_the_layer_is_chosen_where_the_signal_is_and_the_whole_profile_is_on_record() -> None:
+    bench, evidence = bench_on(statements(), PlantedRunner(3.0))
+    assert chosen_on(bench, rule=best).site.layer == SIGNAL_LAYER
+    (profile,) = evidence.charts
+    assert len(profile.series[0].y) == N_LAYERS
+    assert profile.series[0].chosen == SIGNAL_LAYER
+
+
+def test_each_step_asks_for_its_own_split_and_no_other() -> None:
     data = statements()
     library = Library(lambda _: data, seed=0)
-    sealed = {e.id for e in library.examples(View("planted"), ("evaluation", "threshold"))}
-    flipped = tuple(replace(e, label=not e.label) if e.id in sealed else e for e in data.examples)
-    assert chosen_layer(data) == SIGNAL_LAYER
-    rows_before = profile_scores(data)
-    np.testing.assert_array_equal(rows_before, profile_scores(replace(data, examples=flipped)))
+    split = {e.id: library.split_of(VIEW, e) for e in library.examples(VIEW, get_args(Split))}
+    runner = PlantedRunner(3.0)
+    bench, evidence = bench_on(data, runner)
+    chosen = chosen_on(bench)
+    assert [{split[i] for i in asked} for asked in runner.asked] == [{"fit"}, {"validation"}]
+    scored = evidence.tensors["planted_probe/planted/validation/difference_in_means"].shape[1]
+    assert scored == sum(part == "validation" for part in split.values())
+    bench.qualify(chosen, fpr=0.05)
+    assert {split[i] for asked in runner.asked[2:] for i in asked} == {"fit", "validation", "threshold", "evaluation"}
+    rows = evidence.rows("items/planted_probe.jsonl")
+    assert {row["split"] for row in rows if row["values"].get(DIFFERENCE) is not None} == {"evaluation", "threshold"}
 
 
-def profile_scores(data: Dataset) -> np.ndarray:
-    bench, evidence = bench_on(data, SealedRunner(3.0))
-    bench.fit(dict([DIFFERENCE]), View("planted"), point="resid_post", position="last_completion")
-    return evidence.tensors["planted_probe/planted/validation/difference_in_means"]
+def test_a_site_that_was_not_chosen_or_was_judged_before_cannot_be_judged() -> None:
+    bench, _ = bench_on(statements(), PlantedRunner(3.0))
+    chosen = chosen_on(bench)
+    with pytest.raises(ValueError, match="was not chosen"):
+        bench.qualify(replace(chosen, site=Site(0, "resid_post")), fpr=0.05)
+    bench.qualify(chosen, fpr=0.05)
+    with pytest.raises(ValueError, match="judged before"):
+        bench.qualify(chosen, fpr=0.05)
 
 
-class SealedRunner(PlantedRunner):
-    """Fails when it is asked for activations of more than the selection split at once."""
+def interval(low: float, value: float = 0.9, n: int = 60) -> Estimate:
+    return Estimate(value=value, low=low, high=1.0, n=n, of="groups", estimator="auroc")
 
-    def activations(self, examples, sites, position, *, mean=False):
-        assert len(examples) < 0.45 * len(statements().examples)
-        return super().activations(examples, sites, position, mean=mean)
+
+@pytest.mark.parametrize(
+    ("check", "passed"),
+    [
+        (check_auroc(interval(0.70)), True),
+        (check_auroc(interval(0.699)), False),
+        (check_groups(interval(0.9, n=20)), True),
+        (check_groups(interval(0.9, n=19)), False),
+        (check_gain("words", interval(0.5), interval(0.001)), True),
+        (check_gain("words", interval(0.5), interval(0.0)), False),
+        (check_permutation(interval(0.0, value=0.010)), True),
+        (check_permutation(interval(0.0, value=0.011)), False),
+        (check_permutation(None), None),
+    ],
+)
+def test_what_qualified_means_to_the_digit(check: Check, passed: bool | None) -> None:
+    assert check.passed is passed
 
 
 def test_every_estimate_can_be_made_again_from_what_was_stored() -> None:
-    instrument, evidence = qualify(statements(), PlantedRunner(1.0), fpr=0.05)
+    instrument, evidence = qualify(statements(), PlantedRunner(1.0))
     estimates = [check.estimate for check in instrument.qualification.checks if check.estimate]
     assert len(estimates) >= 5
     for estimate in estimates:
@@ -172,15 +222,9 @@ def test_every_estimate_can_be_made_again_from_what_was_stored() -> None:
 
 def test_a_sign_flip_shows_in_the_transfer_matrix() -> None:
     bench, evidence = bench_on(statements(), FlippedRunner(3.0))
-    view, negated = View("planted", (("polarity", "affirmed"),)), View("planted", (("polarity", "negated"),))
-    bench.transfer(
-        DIFFERENCE,
-        site=Site(SIGNAL_LAYER, "resid_post"),
-        position="last_completion",
-        rows=(view,),
-        columns=(view, negated),
-    )
-    ((same, other),) = evidence.charts[0].cells
+    affirmed, negated = (View("planted", (("polarity", part),)) for part in ("affirmed", "negated"))
+    bench.transfer(chosen_on(bench), rows=(affirmed,), columns=(affirmed, negated))
+    ((same, other),) = evidence.charts[1].cells
     assert same.low > 0.9
     assert other.high < 0.1
 

@@ -9,6 +9,7 @@ import pytest
 
 from auditor.cli.discover import load_probes
 from auditor.data.datasets import read
+from auditor.data.split import split
 from auditor.measure.bench import Bench
 from auditor.measure.evidence import Evidence
 from auditor.measure.library import Library
@@ -33,9 +34,11 @@ class ScriptedRunner:
     def __init__(self, refuses, target: ScriptedTarget | None = None) -> None:
         self.refuses, self.target = refuses, target or ScriptedTarget()
         self.systems: list[str | None] = []
+        self.asked: list[str] = []
 
     def answers(self, examples, system, max_new_tokens, effects) -> list[Answered]:
         self.systems.append(system)
+        self.asked += [example.id for example in examples]
         return [self._answer(example, system, effects) for example in examples]
 
     def _answer(self, example, system, effects) -> Answered:
@@ -109,6 +112,15 @@ def test_without_a_system_role_the_change_is_declined_with_its_reason() -> None:
     (declined,) = [m for m in result.measurements if m.name == "refusal_change_no_system"]
     assert declined.estimate.value is None
     assert "no system role" in declined.note
+
+
+def test_requests_are_drawn_from_the_evaluation_split() -> None:
+    runner = ScriptedRunner(lambda kind, system: False)
+    audited(runner)
+    data = read(load_probes(["refusal_behaviour"])["refusal_behaviour"].data_dir / "requests.jsonl")
+    dealt = split(data, seed=0)
+    assert {dealt[example] for example in runner.asked} == {"evaluation"}
+    assert len(runner.asked) == 60 * 5
 
 
 def test_every_rate_comes_with_five_random_samples() -> None:
