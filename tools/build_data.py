@@ -83,7 +83,8 @@ def request_card(examples: Sequence[Example], n_dropped: int) -> dict[str, Any]:
         "built": (
             f"tools/build_data.py; {n_dropped} pairs of twins were left out (src/requests_dropped.yaml): "
             "tools/choose_requests.py drops in each topic, two times, the pair that baselines of words, fitted on "
-            "other topics, tell apart best."
+            "other topics, tell apart best. "
+            "Before, words reached .67 and naive Bayes about .70 on harmful against matched."
         ),
         "sizes": _sizes(examples),
         "balance": (

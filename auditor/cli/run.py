@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from importlib.metadata import version
 from pathlib import Path
 
 import click
@@ -9,7 +11,7 @@ import click
 from auditor.bundle import RunFolder, write_atomic
 from auditor.checkpoint.admit import Admitted, admit
 from auditor.checkpoint.resolve import default_cache, resolve
-from auditor.cli.child import Job, measure_in_child
+from auditor.cli.child import PLAN, Job, measure_in_child
 from auditor.cli.discover import battery_paths, load_probes
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
@@ -60,7 +62,9 @@ def run(  # noqa: PLR0913, one argument an option
     admitted = admitted_checkpoint(declared)
     declared = nameable(declared, admitted)
     folder = RunFolder.create(out, resume=resume)
-    pin(folder, declared, admitted, resume=resume)
+    pin(folder, declared, admitted, probes, resume=resume)
+    if resume:
+        refuse_other_format(folder, device=device, dtype=dtype)
     plan = measure_in_child(folder, Job(config=declared, checkpoint=admitted, device=device, dtype=dtype))
     record = conclude(declared, admitted.identity, plan, probes, folder)
     render(record, folder)
@@ -92,22 +96,33 @@ def nameable(config: AuditConfig, admitted: Admitted) -> AuditConfig:
     return config.model_copy(update={"model": admitted.identity.name, "adapter": adapter})
 
 
-def pin(folder: RunFolder, config: AuditConfig, admitted: Admitted, *, resume: bool) -> None:
-    """Write what this run is about; a resumed run must be about the same."""
+def pin(
+    folder: RunFolder, config: AuditConfig, admitted: Admitted, probes: Mapping[str, LoadedProbe], *, resume: bool
+) -> None:
+    """Write what this run is about; a resumed run must be about the same, with the same code."""
     about = {
+        "code": {"auditor": version("checkpoint-auditor"), **{name: probe.sha256 for name, probe in probes.items()}},
         "config": config.model_dump(mode="json"),
         "config_digest": config_digest(config),
         "checkpoint": admitted.identity.model_dump(mode="json"),
     }
     if resume and (folder.path / "run.json").exists():
         before = folder.read_json("run.json")
-        for part in ("checkpoint", "config"):
+        for part in ("checkpoint", "config", "code"):
             if before[part] != about[part]:
                 raise OutputError(
                     f"{folder.path}: holds a run with another {part}; resume it as it was started, "
                     "or name a new folder with --out"
                 )
     folder.write_json("run.json", about)
+
+
+def refuse_other_format(folder: RunFolder, *, device: str, dtype: str) -> None:
+    """A resumed run goes on in the device and dtype that it was started with."""
+    plan = folder.read_json(PLAN) if (folder.path / PLAN).exists() else {}
+    for option, wanted in (("device", device), ("dtype", dtype)):
+        if plan and wanted not in ("auto", plan[option]):
+            raise OutputError(f"{folder.path}: was started with --{option} {plan[option]}, not {wanted}; leave it out")
 
 
 def render(record: AuditRecord, folder: RunFolder) -> None:

@@ -28,8 +28,8 @@ Labels = NDArray[np.bool_]
 
 SHRINKAGE = 0.3
 """Share of the identity in mass-mean's correlation matrix; declared, not fitted, so that layers and models
-compare. Ledoit & Wolf's estimate serves the covariance, not its inverse: on city–country statements at the
-middle layers of a 135M model it picks .02, for a held-out AUROC of .80 where .2 to .5 give .86 to .88."""
+compare. On the shipped city statements and the demo model .2, .3 and .5 give .959, .957 and .952 on the validation
+groups: the value hardly matters. Ledoit & Wolf's estimate serves the covariance, not its inverse; it is near 0."""
 
 
 @dataclass(frozen=True, eq=False)

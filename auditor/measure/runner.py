@@ -107,6 +107,10 @@ class Runner:
         effects: Mapping[str, Effect],
     ) -> list[Answered]:
         """Greedy answers of the target to each example, with the effects read from them."""
+        if any(" at 0x" in repr(effect) for effect in effects.values()):
+            raise ValueError(
+                "an effect needs a name that lasts: a method of a frozen value, not a function or a lambda"
+            )
         key = self._key(
             examples,
             system=system,

@@ -75,4 +75,4 @@ def _read(
     with torch.inference_mode(), recording(target, sites, tokens) as seen:
         target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
     cuts = np.cumsum([len(found) for found in tokens])[:-1]
-    return np.split(seen.values, cuts)
+    return np.split(seen.whole, cuts)

@@ -79,6 +79,13 @@ class Seen:
     read: NDArray[np.bool_]
     """[n_asked, n_sites] whether a forward pass has come by"""
 
+    @property
+    def whole(self) -> NDArray[np.float32]:
+        """`values`, once every token was reached. Raises LookupError before."""
+        if not self.read.all():
+            raise LookupError(f"{int((~self.read).any(axis=1).sum())} tokens were never seen")
+        return self.values
+
     def at(self, site: Site) -> NDArray[np.float32]:
         """[n_asked, d_model] at one site. Raises LookupError for tokens that no forward pass has reached."""
         index = self.sites.index(site)

@@ -6,6 +6,7 @@ never audited.
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,16 @@ def target_from(
     return target, plan, identity
 
 
+FLOAT32_SHARE = 0.5
+"""of the machine's memory that a float32 copy may take, for the comparison only"""
+
+
+def machine_memory() -> int:
+    """Bytes of memory of this machine."""
+    # Windows does not say; the comparison then goes ahead
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 62
+
+
 def set_threads(threads: int | None) -> int:
     """Use this many CPU threads (None: as many as the library chose) and say how many there are."""
     if threads is not None and threads != torch.get_num_threads():
@@ -93,6 +104,8 @@ def _in_best_dtype(source: Source, wanted: str) -> tuple[TargetModel, str, dict[
     dtype, reason = choose_dtype(wanted, source.device, source.admitted.identity.stored_dtypes, cpu_flags())
     if dtype == torch.float32:
         return source.target(dtype), reason, {}
+    if source.device.type == "cpu" and 4 * source.admitted.identity.parameters > FLOAT32_SHARE * machine_memory():
+        return source.target(dtype), f"{reason}; not compared, float32 would need too much of the memory", {}
     try:
         reference = _fidelity_logits(source.target(torch.float32))
     except torch.cuda.OutOfMemoryError:

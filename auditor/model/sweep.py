@@ -95,7 +95,7 @@ def _together(target: TargetModel, items: Sequence[WorkItem]) -> list[Outcome]:
         else:
             logits, written = next_logits(target, batch), [()] * len(items)
     rows = logits.cpu().numpy()
-    read = [None] * len(items) if seen is None else list(seen.values)
+    read = [None] * len(items) if seen is None else list(seen.whole)
     return [_outcome(target, want, *found) for found in zip(rows, written, read, strict=True)]
 
 
