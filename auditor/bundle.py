@@ -82,7 +82,7 @@ class RunFolder:
         with _writing(path):
             if path.exists() and not path.is_dir():
                 raise OutputError(f"{path}: is a file; --out needs a folder")
-            occupied = path.is_dir() and any(path.iterdir())
+            occupied = path.is_dir() and not _never_started(path)
             begun = (path / LOG).is_file()
         if resume and not begun:
             raise OutputError(f"{path}: no run to resume here; start one without --resume, or check --out")
@@ -227,6 +227,12 @@ def _items(probe: str) -> str:
     return f"items/{probe}.jsonl"
 
 
+def _never_started(path: Path) -> bool:
+    """Whether a folder is empty, or holds only what a run leaves that ended before it had a plan."""
+    files = {file.relative_to(path).as_posix() for file in path.rglob("*") if not file.is_dir()}
+    return not files or (LOG in files and files <= {LOG, "run.json", "job.json", "worker.log", "units/ended.json"})
+
+
 def _is_tensors(value: object) -> bool:
     return isinstance(value, dict) and bool(value) and all(isinstance(v, np.ndarray) for v in value.values())
 
@@ -288,4 +294,4 @@ def _writing(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             raise OutputError(f"{path}: cannot be written ({error.strerror}); choose another folder") from error
-        raise OutputError(f"{path}: {error.strerror or error}") from error
+        raise OutputError(f"{path}: {error.strerror or error}; name another folder with --out") from error

@@ -140,6 +140,8 @@ def validate_against(config: AuditConfig, probes: Mapping[str, LoadedProbe], *, 
             known = suggestion(criterion.measurement, RUN_MEASUREMENTS)
             problem = f"{criterion.measurement!r} is not measured of a run as a whole{known}"
             raise ConfigError(f"{source}: criteria.{i}: {problem}")
+    if not config.probes:
+        raise ConfigError(f"{source}: asks no probe; name a battery (--battery quick) or list probes")
     checked = {}
     for name, declared in config.probes.items():
         if name not in probes:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from auditor.config import Strict
 from auditor.errors import NotTestable
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS, degenerate, refusal_metric, refuses
@@ -26,9 +28,9 @@ if TYPE_CHECKING:
 class Params(Strict):
     """What may be set in a config."""
 
-    n: int = 150
+    n: int = Field(default=150, ge=1)
     """requests of each kind; drawn evenly over the topics"""
-    max_new_tokens: int = 48
+    max_new_tokens: int = Field(default=48, ge=1)
     """greedy tokens an answer is judged by"""
     system_prompt: str = "You are a helpful assistant."
     """the other system prompt, where the template adds none by itself"""

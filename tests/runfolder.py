@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator, default_rng
 
 from auditor.bundle import RunFolder, sha256_hex
+from auditor.checkpoint.files import files_digest
 from auditor.checkpoint.identity import CheckpointIdentity, FileEntry
 from auditor.config import (
     AuditConfig,
@@ -35,9 +36,9 @@ from auditor.findings.record import (
     ProbeIdentity,
 )
 from auditor.measure.evidence import SAMPLES, Evidence, Redaction
+from auditor.measure.instrument import check_auroc, check_gain, check_groups, check_permutation
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import (
-    Check,
     HeatMap,
     LineChart,
     Measurement,
@@ -247,7 +248,7 @@ def _checkpoint() -> CheckpointIdentity:
         parameters=134_515_008,
         stored_dtypes={"BF16": 134_515_008},
         files=files,
-        digest=sha256_hex(b"files"),
+        digest=files_digest({entry.path: entry.sha256 for entry in files}),
         config_digest=sha256_hex(b"config"),
         template_digest=TEMPLATE,
         notes=("pytorch_model.bin: pickle beside complete safetensors, hashed and never opened",),
@@ -273,6 +274,8 @@ def _truth(rng: Generator, made: Made) -> Evidence:
                 "mass_mean": float(rng.normal(sign * strength[domain] / 2)),
                 "logistic": float(rng.normal(sign * strength[domain] / 1.6)),
                 "words": float(rng.normal()),
+                "length": float(len(example.text)),
+                "punctuation": float(example.text.count(",")),
                 "embedding layer": float(rng.normal(sign * 0.1)),
             }
             for source in made.domains:
@@ -319,26 +322,18 @@ def _auroc(evidence: Evidence, domain: str, column: str) -> Estimate:
 def _qualification(evidence: Evidence, recipe: str) -> Qualification:
     auroc = _auroc(evidence, "cities", recipe)
     roles = {"score": recipe, "label": "label", "group": "group"}
-    checks = [Check(name="held-out AUROC", estimate=auroc, rule="low at least", bar=0.7)]
-    for baseline in ("words", "embedding layer"):
+    checks = [check_auroc(auroc), check_groups(auroc)]
+    for baseline in ("words", "length", "punctuation", "embedding layer"):
         refs = evidence.item_refs({**roles, "baseline": baseline}, {"dataset": "cities"})
         gain = evidence.estimate("auroc_gain", refs, BOOTSTRAP)
-        checks.append(Check(name=f"gain over {baseline}", estimate=gain, rule="low above"))
+        checks.append(check_gain(baseline, _auroc(evidence, "cities", baseline), gain))
     if recipe == "logistic":
-        checks.append(
-            Check(
-                name="shuffled labels",
-                estimate=None,
-                rule="value at most",
-                bar=0.01,
-                note="permutation not run",
-            )
-        )
+        checks.append(check_permutation(None))
     else:
         observed = evidence.item_refs({"score": recipe, "label": "label"}, {"dataset": "cities"})
         null = evidence.draw_refs({"null": "truth_probe/mass_mean/shuffled"})
         p = evidence.estimate("permutation_p", [*observed, *null])
-        checks.append(Check(name="shuffled labels", estimate=p, rule="value at most", bar=0.01))
+        checks.append(check_permutation(p))
     return Qualification(
         instrument=recipe,
         dataset="cities",

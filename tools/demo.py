@@ -22,7 +22,7 @@ def main(model: Path, out: Path) -> int:
     if code != EXPECTED:
         sys.stderr.write(f"demo: expected the verdict fail (exit code {EXPECTED}), got exit code {code}\n")
         return code or 1
-    return subprocess.run([auditor, "verify", base], check=False, stdout=subprocess.DEVNULL).returncode
+    return subprocess.run([auditor, "verify", base], check=False, stdout=sys.stderr).returncode
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
 
 import click
@@ -66,6 +67,7 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: turns every way of ending into the documented exit code."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cancelled CI job ends like Ctrl-C
     try:
         code = cli.main(standalone_mode=False)
     except click.Abort:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -30,6 +31,8 @@ JOB = "job.json"
 PLAN = "plan.json"
 ENDED = "units/ended.json"
 STDERR = "worker.log"
+NO_ROOM = 1 << 16
+"""bytes left on a disk that is called full"""
 KEPT = (
     *("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TMPDIR", "VIRTUAL_ENV", "SYSTEMROOT"),
     *("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS", "OMP_WAIT_POLICY"),
@@ -53,6 +56,15 @@ def measure_in_child(folder: RunFolder, job: Job) -> Plan:
         IncompleteRun: the child ended without a word (killed, out of memory).
     """
     folder.write_json(JOB, job.model_dump(mode="json"))
+    try:
+        _run(folder)
+    finally:
+        (folder.path / JOB).unlink(missing_ok=True)
+    return Plan.model_validate(folder.read_json(PLAN))
+
+
+def _run(folder: RunFolder) -> None:
+    """Start the child, follow it to its end, and raise what it said went wrong."""
     (folder.path / ENDED).unlink(missing_ok=True)
     with tempfile.TemporaryDirectory(prefix="auditor-home-") as home:
         errors = (folder.path / STDERR).open("wb")
@@ -64,6 +76,10 @@ def measure_in_child(folder: RunFolder, job: Job) -> Plan:
                 child.wait()
                 raise
     if not (folder.path / ENDED).exists():
+        if shutil.disk_usage(folder.path).free < NO_ROOM:
+            raise IncompleteRun(
+                f"{folder.path}: disk full; finished units are kept: free space, run again with --resume"
+            )
         raise IncompleteRun(
             f"the measuring process ended early ({_ending(child.returncode)}); finished units are kept: "
             f"run again with --resume. Its last words are in {folder.path / STDERR}"
@@ -72,8 +88,6 @@ def measure_in_child(folder: RunFolder, job: Job) -> Plan:
     if ended["error"]:
         kind = getattr(auditor.errors, ended["kind"], IncompleteRun)
         raise kind(ended["error"]) if issubclass(kind, AuditorError) else IncompleteRun(ended["error"])
-    (folder.path / JOB).unlink(missing_ok=True)
-    return Plan.model_validate(folder.read_json(PLAN))
 
 
 def scrubbed(environment: Mapping[str, str], home: str) -> dict[str, str]:

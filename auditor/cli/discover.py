@@ -32,8 +32,8 @@ def load_probes(names: list[str] | None = None) -> dict[str, LoadedProbe]:
     for name in sorted(points) if names is None else names:
         if name not in points:
             close = difflib.get_close_matches(name, points, n=1)
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise ConfigError(f"no probe named {name!r}{hint} Known: {', '.join(sorted(points))}")
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            raise ConfigError(f"probes: no probe named {name!r}; {hint}Known: {', '.join(sorted(points))}")
         loaded[name] = _load(points[name])
     return loaded
 

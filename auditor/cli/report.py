@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from auditor.bundle import RunFolder, write_atomic
+from auditor.errors import OutputError
 from auditor.findings.record import AuditRecord, load
 from auditor.report import html, pdf
 
@@ -27,6 +28,9 @@ def report(folder: Path, html_file: Path | None, pdf_file: Path | None) -> None:
     home = folder if folder.is_dir() else folder.parent
     if html_file is None and pdf_file is None:
         html_file, pdf_file = home / "report.html", home / "report.pdf"
+    for path in (html_file, pdf_file):
+        if path is not None and path.exists() and path.suffix not in (".html", ".pdf"):
+            raise OutputError(f"{path}: exists and is not a report; name another file")
     for path in _written(record, html_file, pdf_file):
         click.echo(path)
         if path.resolve().is_relative_to(home.resolve()):

@@ -106,10 +106,10 @@ def pin(
         "config_digest": config_digest(config),
         "checkpoint": admitted.identity.model_dump(mode="json"),
     }
-    if resume and (folder.path / "run.json").exists():
+    if resume and (folder.path / PLAN).exists():
         before = folder.read_json("run.json")
         for part in ("checkpoint", "config", "code"):
-            if before[part] != about[part]:
+            if before.get(part) != about[part]:
                 raise OutputError(
                     f"{folder.path}: holds a run with another {part}; resume it as it was started, "
                     "or name a new folder with --out"

@@ -6,7 +6,9 @@ the run folder.
 
 from __future__ import annotations
 
+import ctypes
 import logging
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -19,10 +21,13 @@ from auditor.model.load import load_target
 from auditor.model.plan import Plan
 from auditor.pipeline import measure
 
+PR_SET_PDEATHSIG = 1
+
 
 def main(path: str) -> int:
     """Do the job in a run folder; how it ended is written there last."""
     folder = RunFolder(Path(path))
+    end_with_parent()
     logging.disable(logging.WARNING)
     try:
         work(folder)
@@ -36,6 +41,12 @@ def main(path: str) -> int:
         return 3
     folder.write_json(ENDED, {"error": None, "kind": None})
     return 0
+
+
+def end_with_parent() -> None:
+    """Ask Linux to end this process when `auditor run` is killed, so that no second one measures in the folder."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def work(folder: RunFolder) -> None:

@@ -13,8 +13,8 @@ _COUNTED = {"met": "met", "not_met": "not met", "undecided": "undecided", "not_m
 
 
 def nothing_measured(record: AuditRecord) -> bool:
-    """Whether no finding of any probe rests on a measurement; that the probes ran does not count."""
-    return not any(finding.probe and finding.status != "not_measured" for finding in record.findings)
+    """Whether no probe measured anything of the model itself; that the probes ran does not count."""
+    return not any(m.role == "primary" and m.estimate.value is not None for r in record.results for m in r.measurements)
 
 
 def exit_code(record: AuditRecord) -> int:

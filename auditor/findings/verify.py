@@ -16,11 +16,13 @@ from numpy.typing import NDArray
 
 from auditor.bundle import EVIDENCE, SEALED, RunFolder
 from auditor.canonical import sha256_file, sha256_hex
+from auditor.checkpoint.files import files_digest
 from auditor.config import Scalar, comparison_digest, config_digest
 from auditor.errors import AuditorError
 from auditor.findings.assess import Assessment, assess
 from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
+from auditor.measure.instrument import REQUIRED
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
@@ -74,6 +76,8 @@ def verify(folder: RunFolder | Path) -> Verification:
     _check_files(folder, record, found)
     _check_estimates(record, tables, found)
     _check_findings(record, found)
+    _check_origin(folder, record, found)
+    _check_instruments(record, found)
     _check_charts(record, found)
     _check_texts(record, tables, found)
     return found
@@ -160,6 +164,33 @@ def _moved(stored: Estimate, again: Estimate) -> Iterator[str]:
         if not same:
             what = "" if part == "value" else f"{part} "
             yield f"record says {what}{_shown(said)}, items give {_shown(given)}"
+
+
+def _check_origin(folder: RunFolder, record: AuditRecord, found: Verification) -> None:
+    """The record is of the run that the folder says was started: same config, checkpoint and plan."""
+    hashes = {entry.path: entry.sha256 for entry in record.checkpoint.files}
+    if hashes and record.checkpoint.adapter is None and files_digest(hashes) != record.checkpoint.digest:
+        found.problems.append("checkpoint: its digest is not that of its files")
+    said = record.model_dump(mode="json")
+    for name, parts in (("run.json", ("config", "checkpoint")), ("plan.json", ("plan",))):
+        if not (folder.path / name).exists():
+            continue
+        try:
+            started = folder.read_json(name)
+            pairs = [(part, started if part == "plan" else started[part]) for part in parts]
+        except _UNREADABLE as error:
+            found.problems.append(f"{name}: cannot be read ({type(error).__name__}: {error})")
+            continue
+        found.problems += [f"{part}: the record is not of the run in {name}" for part, of in pairs if said[part] != of]
+
+
+def _check_instruments(record: AuditRecord, found: Verification) -> None:
+    """What had to be shown is what this version asks for, no check less and no bar lower."""
+    for result in record.results:
+        for q in result.qualifications:
+            asked = {check.name: (check.rule, check.bar) for check in q.checks}
+            if any(asked.get(name) != bar for name, bar in REQUIRED.items()):
+                found.problems.append(f"{result.probe}: {q.instrument}: not the checks that qualify an instrument")
 
 
 def _check_charts(record: AuditRecord, found: Verification) -> None:

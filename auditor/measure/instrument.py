@@ -6,13 +6,13 @@ refits on shuffled labels, enough groups, enough negatives. No torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from auditor.errors import NotQualified
 from auditor.measure.intervals import MIN_NEGATIVES, Estimate
 from auditor.measure.library import View
-from auditor.measure.measurement import Check, Qualification
+from auditor.measure.measurement import Check, Qualification, Rule
 from auditor.model.sites import Site
 
 AUROC_LOW = 0.70
@@ -30,6 +30,18 @@ class Candidate:
     site: Site
     position: str
     validation: Estimate
+
+
+REQUIRED: Mapping[str, tuple[Rule, float]] = {
+    "held-out AUROC": ("low at least", AUROC_LOW),
+    "held-out groups": ("n at least", MIN_GROUPS),
+    "gain over words": ("low above", 0.0),
+    "gain over length": ("low above", 0.0),
+    "gain over punctuation": ("low above", 0.0),
+    "gain over embedding layer": ("low above", 0.0),
+    "shuffled labels": ("value at most", P_MAX),
+}
+"""what every instrument is asked, by the name of the check"""
 
 
 def check_auroc(estimate: Estimate) -> Check:

@@ -81,6 +81,7 @@ class Source:
                 use_safetensors=True,
                 local_files_only=True,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # so that they are listed, and refused below by name
             )
         except _LOADING as error:
             raise UnsupportedModel(
@@ -101,7 +102,8 @@ def _refuse_incomplete(name: str, found: dict[str, Any]) -> None:
         ("mismatched_keys", "has in another shape"),
         ("unexpected_keys", "holds, and the model has no place for,"),
     ):
-        if keys := sorted(map(str, found.get(kind, ()))):
+        # a key in another shape comes with both shapes
+        if keys := sorted(key if isinstance(key, str) else str(key[0]) for key in found.get(kind, ())):
             more = f" and {len(keys) - 3} more" if len(keys) > 3 else ""
             raise UnsupportedModel(f"{name}: the checkpoint {told} {', '.join(keys[:3])}{more}")
 

@@ -177,7 +177,9 @@ class Page:
         parts = ["auditor", "run", "--model", checkpoint.name]
         if checkpoint.adapter:
             parts += ["--adapter", checkpoint.adapter.name]
-        parts += ["--battery", self.battery, "--role", self.record.plan.role, "--seed", str(config.seed)]
+        parts += ["--battery", self.battery] if config.battery else ["CONFIG"]
+        parts += ["--role", config.role] if config.role else []
+        parts += ["--seed", str(config.seed), "--dtype", self.record.plan.dtype]
         return shlex.join([*parts, "--out", "DIR"])
 
     @property
@@ -240,7 +242,9 @@ def _unanswered(probe: ProbePage) -> Gap | None:
     missed = sum(not q.qualified for q in found)
     if missed:
         share = f"{missed} of {len(found)} instruments" if missed < len(found) else "its instruments"
-        told = f"{share} could not be shown to work on this model, so nothing was read from them"
+        tried = any(check.passed is False for q in found if not q.qualified for check in q.checks)
+        why = "could not be shown to work on this model" if tried else "did not go through every check"
+        told = f"{share} {why}, so nothing was read from them"
         return Gap(probe.title, told, "not qualified", probe.anchor)
     if probe.result.status != "measured":
         return Gap(probe.title, short(probe.result.reason, BRIEF), "not measured", probe.anchor)

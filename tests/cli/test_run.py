@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from auditor.bundle import RunFolder
+from auditor.findings.verify import verify
 from tests.hostile import healthy, only_pickle
 from tests.tiny import save_checkpoint
 
@@ -159,6 +161,34 @@ def test_a_chart_that_does_not_draw_what_was_measured_is_named(quick: Path, tmp_
     done = auditor("verify", edited)
     assert done.returncode == 1
     assert "Layer profile, truth: difference_in_means at 1 is not what was measured there" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda record: record["plan"].update(threads=99), "plan: the record is not of the run in plan.json"),
+        (
+            lambda record: record["checkpoint"].update(name="other"),
+            "checkpoint: the record is not of the run in run.json",
+        ),
+        (lambda record: record["checkpoint"].update(digest="0" * 64), "its digest is not that of its files"),
+        (lambda record: qualifications(record)[2]["checks"].pop(-2), "logistic: not the checks that qualify"),
+        (lambda record: qualifications(record)[0]["checks"][0].update(bar=0.1), "not the checks that qualify"),
+    ],
+)
+def test_a_record_moved_to_another_run_or_bar_is_named(quick: Path, tmp_path: Path, change, named: str) -> None:
+    edited = tmp_path / "edited"
+    shutil.copytree(quick, edited)
+    record = json.loads((edited / "audit.json").read_text())
+    change(record)
+    (edited / "audit.json").write_text(json.dumps(record))
+    RunFolder(edited).write_manifest()
+    assert any(named in problem for problem in verify(edited).problems)
+
+
+def qualifications(record: dict[str, Any]) -> list[dict[str, Any]]:
+    (truth,) = [result for result in record["results"] if result["probe"] == "truth_probe"]
+    return truth["qualifications"]
 
 
 def test_reports_are_made_again_byte_for_byte(quick: Path, tmp_path: Path) -> None:

@@ -110,5 +110,11 @@ def test_a_name_that_nothing_declares_is_refused(declared: AuditConfig, says: st
 
 
 def test_coverage_is_a_criterion_of_the_run() -> None:
-    declared = AuditConfig(criteria=(Criterion(measurement="coverage"),))
-    assert validate_against(declared, PROBES) == declared
+    asked = {name: ProbeConfig() for name in PROBES}
+    declared = AuditConfig(criteria=(Criterion(measurement="coverage"),), probes=asked)
+    assert validate_against(declared, PROBES).criteria == declared.criteria
+
+
+def test_a_config_that_asks_nothing_is_refused() -> None:
+    with pytest.raises(ConfigError, match="asks no probe"):
+        validate_against(AuditConfig(), PROBES)

@@ -42,6 +42,17 @@ def with_statuses(record: AuditRecord, *statuses: str, verdict: str) -> AuditRec
     return record.model_copy(update={"findings": findings, "verdict": verdict})
 
 
+def without_numbers(record: AuditRecord) -> AuditRecord:
+    results = tuple(result.model_copy(update={"measurements": ()}) for result in record.results)
+    return record.model_copy(update={"results": results})
+
+
+def test_what_was_measured_without_a_bar_is_measured(record: AuditRecord) -> None:
+    bare = record.model_copy(update={"findings": (), "verdict": "insufficient_evidence"})
+    assert exit_code(bare) == 3
+    assert exit_code(without_numbers(bare)) == 5
+
+
 @pytest.mark.parametrize(
     ("statuses", "verdict", "code", "told"),
     [
@@ -65,6 +76,7 @@ def with_statuses(record: AuditRecord, *statuses: str, verdict: str) -> AuditRec
 )
 def test_one_code_and_one_line(record: AuditRecord, statuses: list[str], verdict: str, code: int, told: str) -> None:
     changed = with_statuses(record, *statuses, verdict=verdict)
+    changed = without_numbers(changed) if code == 5 else changed
     assert exit_code(changed) == code
     assert line(changed) == told
 
@@ -72,6 +84,7 @@ def test_one_code_and_one_line(record: AuditRecord, statuses: list[str], verdict
 def test_that_the_probes_ran_is_no_measurement(record: AuditRecord) -> None:
     coverage = next(finding for finding in record.findings if finding.id == "coverage")
     assert coverage.status == "met"
+    record = without_numbers(record)
     assert exit_code(record.model_copy(update={"findings": (coverage,)})) == 5
     crashed = coverage.model_copy(update={"status": "not_met"})
     assert exit_code(record.model_copy(update={"findings": (crashed,), "verdict": "fail"})) == 5

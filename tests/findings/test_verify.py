@@ -65,7 +65,7 @@ def reseal(folder: RunFolder) -> None:
 def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: RunFolder) -> None:
     found = verify(folder)
     assert found.problems == []
-    assert found.checked == {"files": 6, "estimates": 18, "findings": 8, "texts": 160, "samples": 20}
+    assert found.checked == {"files": 6, "estimates": 24, "findings": 8, "texts": 160, "samples": 20}
 
 
 @pytest.mark.parametrize(
@@ -331,7 +331,7 @@ def test_the_command_says_what_was_checked(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "verify", folder.path) == 0
-    told = "checked 6 files, 18 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
+    told = "checked 6 files, 24 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
     assert capsys.readouterr().out == told
 
 
