@@ -10,7 +10,7 @@ from markupsafe import Markup
 from auditor.findings.record import Finding
 from auditor.measure.measurement import Unit
 from auditor.report import svg
-from auditor.report.numbers import bar, bar_of, held, interval, number
+from auditor.report.numbers import bar, bar_of, digits_of, held, interval, number
 from auditor.report.text import DASH
 from auditor.report.words import STATUS, title
 
@@ -119,8 +119,9 @@ def _row(finding: Finding, layout: _Layout, top: float, height: float, domain: t
 def _value(finding: Finding) -> str:
     if finding.status == "not_measured" or finding.estimate is None or finding.estimate.value is None:
         return f"bar: {bar(finding.criterion, finding.unit)}"
-    told = number(finding.estimate.value, finding.unit)
-    between = interval(finding.estimate, finding.unit)
+    digits = digits_of(finding)
+    told = number(finding.estimate.value, finding.unit, digits)
+    between = interval(finding.estimate, finding.unit, digits)
     return told if between == DASH else f"{told} ({between})"
 
 

@@ -81,6 +81,13 @@ def sentence(estimate: Estimate | None, unit: Unit | None, bar: float | None = N
     return ", ".join([*parts, sample_size(estimate)])
 
 
+def digits_of(finding: Finding) -> int | None:
+    """Decimals with which a finding's numbers and its bar look as far apart as they are; None: the usual ones."""
+    estimate = finding.estimate
+    values = (estimate.value, estimate.low, estimate.high) if estimate else ()
+    return _telling_apart(values, finding.unit, bar_of(finding))
+
+
 def _telling_apart(values: Iterable[float | None], unit: Unit | None, bar: float | None) -> int | None:
     """More decimals where rounding would print a value on the bar that does not lie on it."""
     if bar is None or unit is None:

@@ -179,3 +179,12 @@ def test_long_labels_are_wrapped_and_cut_with_an_ellipsis() -> None:
     assert lines[1].endswith("…")
     assert all(svg.text_width(line) <= 200 for line in lines)
     assert svg.wrap("short", 200) == ("short",)
+
+
+def test_an_interval_that_just_crosses_its_bar_does_not_look_as_if_it_ended_on_it() -> None:
+    finding = next(f for f in BARS if f.criterion.at_most == 0.2)
+    estimate = finding.estimate.model_copy(update={"value": 0.1, "low": 0.047, "high": 0.2008})
+    drawn = charts.forest((finding.model_copy(update={"estimate": estimate, "status": "undecided"}),), "f")
+    assert "20.1" in drawn
+    clear = finding.estimate.model_copy(update={"value": 0.1, "low": 0.05, "high": 0.18})
+    assert "18.0" not in charts.forest((finding.model_copy(update={"estimate": clear}),), "f")
