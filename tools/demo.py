@@ -22,7 +22,10 @@ def main(model: Path, out: Path) -> int:
     if code != EXPECTED:
         sys.stderr.write(f"demo: expected the verdict fail (exit code {EXPECTED}), got exit code {code}\n")
         return code or 1
-    return subprocess.run([auditor, "verify", base], check=False, stdout=sys.stderr).returncode
+    checked = subprocess.run([auditor, "verify", base], check=False, capture_output=True, text=True)
+    if checked.returncode:
+        sys.stderr.write(checked.stdout + checked.stderr)
+    return checked.returncode
 
 
 if __name__ == "__main__":
