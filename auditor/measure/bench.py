@@ -22,7 +22,7 @@ from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LineChart, Measurement, MeasurementSpec, Role, Sample, Series
 from auditor.measure.qualify import PROFILE, Workbench, layer_profile, qualified, transfer_matrix
-from auditor.measure.runner import Effect, Runner
+from auditor.measure.runner import Asked, Effect, Runner
 from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Point
 from auditor.model.target import TargetModel
@@ -180,7 +180,7 @@ class Bench:
         if not pool:
             raise NotTestable(f"{view.name} has no items on the evaluation split")
         asked = draw(pool, n, seed=self._library.seed)
-        answered = self._runner.answers(asked, system, max_new_tokens, effects)
+        answered = self._runner.ask([Asked(e, system) for e in asked], effects, max_new_tokens=max_new_tokens)
         result = Answers(view, arm, tuple(example.id for example in asked), tuple(effects))
         for example, unit in zip(asked, answered, strict=True):
             row = self._evidence.row(view.data, example, self._library.split_of(view, example))

@@ -176,6 +176,38 @@ def calibrated_recall(*, positives: ArrayLike, negatives: ArrayLike, fpr: float)
     return wilson_rate(x=scores > threshold_at(negatives, fpr))
 
 
+def group_mean(*, x: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
+    """Mean of `x` [n items]; percentile bootstrap over whole groups (`group` [n]). n counts groups."""
+    values = np.asarray(x, dtype=np.float64)
+    names, index = np.unique(np.asarray(group), return_inverse=True)
+    if not len(values):
+        return Interval(None, None, None, 0, "groups")
+    sums, sizes = np.bincount(index, values), np.bincount(index).astype(np.float64)
+    bounds = _bootstrap(len(names), seed, resamples, lambda w: (w @ sums) / (w @ sizes))
+    low, high = bounds or UNKNOWN
+    return Interval(float(values.mean()), low, high, len(names), "groups")
+
+
+def group_mean_difference(*, a: ArrayLike, b: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
+    """mean(b) − mean(a) over the same items [n]; paired bootstrap over whole groups. n counts groups."""
+    before, after = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if len(before) != len(after):
+        raise ValueError(f"paired columns differ in length: {len(before)} and {len(after)}")
+    return group_mean(x=after - before, group=group, seed=seed, resamples=resamples)
+
+
+def exceedance_p(*, x: ArrayLike, null: ArrayLike) -> Interval:
+    """Share of values at least as high as the mean of `x` [n], itself counted among `null` [N directions].
+
+    (1 + #{null ≥ mean(x)}) / (1 + N), one-sided (Phipson & Smyth 2010): with 20 directions it is at least .048.
+    """
+    values, draws = np.asarray(x, dtype=np.float64), np.asarray(null, dtype=np.float64)
+    if not len(values) or not len(draws):
+        return Interval(None, None, None, len(draws), "directions")
+    at_least = int(np.sum(draws >= values.mean() - 1e-12))
+    return Interval((1 + at_least) / (1 + len(draws)), None, None, len(draws), "directions")
+
+
 def exact_share(*, count: int, of: int) -> Interval:
     """Exactly `count` / `of`: every unit was counted, nothing was sampled, so the interval is the value."""
     if not 0 <= count <= of:
@@ -191,6 +223,9 @@ ESTIMATORS: Mapping[str, Callable[..., Interval]] = {
     "auroc_gain": auroc_gain,
     "permutation_p": permutation_p,
     "calibrated_recall": calibrated_recall,
+    "group_mean": group_mean,
+    "group_mean_difference": group_mean_difference,
+    "exceedance_p": exceedance_p,
     "exact_share": exact_share,
 }
 """By the name that an Estimate carries. Columns are keyword arrays, params are keyword scalars."""

@@ -17,7 +17,19 @@ if TYPE_CHECKING:
 
 Role = Literal["primary", "alternative", "control", "null"]
 EvidenceClass = Literal["observed", "decodable", "causal", "behavioural"]
-Unit = Literal["share", "difference of shares", "AUROC", "difference of AUROC", "p", "logit", "nats"]
+Unit = Literal[
+    "share",
+    "difference of shares",
+    "AUROC",
+    "difference of AUROC",
+    "p",
+    "logit",
+    "logit per coefficient",
+    "nats",
+    "ratio",
+    "coefficient",
+    "directions",
+]
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.bundle import RunFolder
+from auditor.bundle import RunFolder, Tensors
 from auditor.data.examples import Example
-from auditor.model.activations import Activations
+from auditor.model.edits import Edit
 from auditor.model.extract import extract
 from auditor.model.plan import Plan
 from auditor.model.prompts import Prompt, render
 from auditor.model.sites import Site
-from auditor.model.sweep import Outcome, WorkItem, sweep
+from auditor.model.sweep import Outcome, Want, WorkItem, sweep
 from auditor.model.target import TargetModel
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One question to the target, and what is done to the target meanwhile."""
+
+    example: Example
+    system: str | None = None
+    edits: tuple[Edit, ...] = ()
+    prefilled: bool = False
+    """whether the answer begins with the example's completion; the target goes on from there"""
+
+    @property
+    def digest(self) -> list[Any]:
+        """Everything that decides the answer."""
+        example = self.example
+        text = [example.prompt, example.completion if self.prefilled else "", example.chat]
+        return [*text, self.system, self.prefilled, [edit.digest for edit in self.edits]]
 
 
 @dataclass(frozen=True)
@@ -31,7 +50,9 @@ class Reading:
     tokens: tuple[int, ...]
     """generated tokens"""
     logits: NDArray[np.float32]
-    """[vocab] at the first response position"""
+    """[vocab] at the first position of what the target writes"""
+    unedited: NDArray[np.float32] | None = None
+    """[vocab] the same without any edit, where that was asked for"""
 
 
 Effect = Callable[[Reading], float | None]
@@ -52,15 +73,9 @@ class Runner:
         self.target = target
         self._plan, self._folder, self._probe = plan, folder, probe
 
-    def _key(self, examples: Sequence[Example], **inputs: Any) -> dict[str, Any]:
+    def _key(self, **inputs: Any) -> dict[str, Any]:
         """What a unit's result depends on, beside the code."""
-        asked = "\x1e".join(f"{e.prompt}\x1f{e.completion}\x1f{int(e.chat)}" for e in examples)
-        return {
-            "target": self.target.identity,
-            "plan": self._plan.model_dump(mode="json"),
-            "examples": hashlib.sha256(asked.encode()).hexdigest(),
-            **inputs,
-        }
+        return {"target": self.target.identity, "plan": self._plan.model_dump(mode="json"), **inputs}
 
     def _progress(self, unit: str) -> Callable[[int, int], None]:
         def report(done: int, total: int) -> None:
@@ -68,70 +83,135 @@ class Runner:
 
         return report
 
-    def _prompts(self, examples: Sequence[Example], system: str | None = None) -> list[Prompt]:
-        return [render(self.target, example, system=system) for example in examples]
+    def _prompt(self, asked: Asked) -> Prompt:
+        prompt = render(self.target, asked.example, system=asked.system)
+        return replace(prompt, prompt_len=len(prompt.ids), suffix_len=0) if asked.prefilled else prompt
 
-    def activations(
-        self, examples: Sequence[Example], sites: Sequence[Site], position: str, *, mean: bool = False
-    ) -> NDArray[np.float32]:
-        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens."""
-        key = self._key(examples, sites=[f"{s.layer}.{s.point}" for s in sites], position=position, mean=mean)
+    def _extracted(self, examples: Sequence[Example], sites: Sequence[Site], position: str, mean: bool) -> Tensors:
+        """Values [n_rows, n_sites, d_model] and the example [n_rows] that each row is of."""
+        texts = [f"{e.prompt}\x1f{e.completion}\x1f{int(e.chat)}" for e in examples]
+        key = self._key(
+            examples=hashlib.sha256("\x1e".join(texts).encode()).hexdigest(),
+            sites=[f"{s.layer}.{s.point}" for s in sites],
+            position=position,
+            mean=mean,
+        )
 
-        def compute() -> dict[str, NDArray[Any]]:
-            found: Activations = extract(
+        def compute() -> Tensors:
+            found = extract(
                 self.target,
-                self._prompts(examples),
+                [render(self.target, example) for example in examples],
                 sites=tuple(sites),
                 position=position,
                 batch_tokens=self._plan.batch_tokens,
                 mean=mean,
                 progress=self._progress(f"activations of {len(examples)} texts"),
             )
-            return {"values": found.values}
+            return {"values": found.values, "example": found.example}
 
-        return self._folder.units.once("activations", key, compute)["values"]
+        return self._folder.units.once("activations", key, compute)
 
-    def _read(self, example: Example, outcome: Outcome, effects: Mapping[str, Effect]) -> dict[str, Any]:
-        """What the effects make of one answer, as a unit stores it."""
-        if outcome.text is None or outcome.logits is None:
-            raise TypeError("a sweep left out what was wanted of it")
-        answer = answer_proper(outcome.text, thinks=self.target.chat.thinking == "always on")
-        reading = Reading(example.prompt, answer, outcome.tokens, outcome.logits)
-        return {"answer": outcome.text, "values": {name: effect(reading) for name, effect in effects.items()}}
+    def activations(
+        self, examples: Sequence[Example], sites: Sequence[Site], position: str, *, mean: bool = False
+    ) -> NDArray[np.float32]:
+        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens."""
+        return self._extracted(examples, sites, position, mean)["values"]
 
-    def answers(
+    def token_activations(
+        self, examples: Sequence[Example], sites: Sequence[Site], position: str
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Activations [n_tokens, n_sites, d_model] at all tokens of a position, and the example [n_tokens] of each."""
+        found = self._extracted(examples, sites, position, False)
+        return found["values"], found["example"]
+
+    def ask(
         self,
-        examples: Sequence[Example],
-        system: str | None,
-        max_new_tokens: int,
+        asked: Sequence[Asked],
         effects: Mapping[str, Effect],
+        *,
+        max_new_tokens: int = 0,
+        beside_unedited: bool = False,
+        what: str = "requests",
     ) -> list[Answered]:
-        """Greedy answers of the target to each example, with the effects read from them."""
+        """What the effects make of each answer; greedy texts too, unless no new tokens are asked for.
+
+        `beside_unedited`: effects are also given the logits of the same question without its edits. Questions
+        share batches whatever their edits are.
+        """
         if any(" at 0x" in repr(effect) for effect in effects.values()):
             raise ValueError(
                 "an effect needs a name that lasts: a method of a frozen value, not a function or a lambda"
             )
         key = self._key(
-            examples,
-            system=system,
+            asked=hashlib.sha256(json.dumps([a.digest for a in asked]).encode()).hexdigest(),
             max_new_tokens=max_new_tokens,
+            beside_unedited=beside_unedited,
             effects={n: repr(e) for n, e in effects.items()},
         )
 
         def compute() -> list[dict[str, Any]]:
-            items = [
-                WorkItem(prompt=prompt, want=frozenset({"text", "logits"}), max_new_tokens=max_new_tokens)
-                for prompt in self._prompts(examples, system)
-            ]
-            outcomes = sweep(
+            plain: dict[str, NDArray[np.float32]] = self._unedited(asked) if beside_unedited else {}
+            read: dict[int, dict[str, Any]] = {}
+            for index, outcome in self._sweep(asked, max_new_tokens, f"{len(asked)} {what}"):
+                one = asked[index]
+                reading = self._reading(one, outcome, plain.get(_unedited_name(one)))
+                read[index] = {
+                    "answer": outcome.text or "",
+                    "values": {name: effect(reading) for name, effect in effects.items()},
+                }
+            return [read[index] for index in range(len(asked))]
+
+        return [Answered(**unit) for unit in self._folder.units.once("answers", key, compute)]
+
+    def _sweep(self, asked: Sequence[Asked], max_new_tokens: int, what: str) -> Iterator[tuple[int, Outcome]]:
+        want: frozenset[Want] = frozenset({"text", "logits"} if max_new_tokens else {"logits"})
+        items = [
+            WorkItem(prompt=self._prompt(one), edits=one.edits, want=want, max_new_tokens=max_new_tokens)
+            for one in asked
+        ]
+        return sweep(self.target, items, batch_tokens=self._plan.batch_tokens, progress=self._progress(what))
+
+    def _unedited(self, asked: Sequence[Asked]) -> dict[str, NDArray[np.float32]]:
+        """Logits [vocab] of each different question, without its edits."""
+        alone = {_unedited_name(one): replace(one, edits=()) for one in asked}
+        names = list(alone)
+        found = self._sweep(list(alone.values()), 0, f"{len(names)} questions without edits")
+        return {names[index]: _logits(outcome) for index, outcome in found}
+
+    def _reading(self, asked: Asked, outcome: Outcome, unedited: NDArray[np.float32] | None) -> Reading:
+        thinks = self.target.chat.thinking == "always on"
+        answer = answer_proper(outcome.text or "", thinks=thinks and not asked.prefilled)
+        return Reading(asked.example.prompt, answer, outcome.tokens, _logits(outcome), unedited)
+
+    def nll(self, asked: Sequence[Asked]) -> NDArray[np.float64]:
+        """Mean nats a token [n] that the target, edited as asked, gives each example's completion."""
+        key = self._key(
+            likely=hashlib.sha256(json.dumps([[*a.digest, a.example.completion] for a in asked]).encode()).hexdigest()
+        )
+
+        def compute() -> Tensors:
+            items = [WorkItem(self._prompt(one), one.edits, want=frozenset({"nll"})) for one in asked]
+            found = np.empty(len(items))
+            for index, outcome in sweep(
                 self.target,
                 items,
                 batch_tokens=self._plan.batch_tokens,
-                progress=self._progress(f"answers to {len(examples)} requests"),
-            )
-            return [self._read(*pair, effects) for pair in zip(examples, outcomes, strict=True)]
+                progress=self._progress(f"likelihood of {len(items)} texts"),
+            ):
+                found[index] = outcome.nll
+            return {"nll": found}
 
-        return [Answered(**unit) for unit in self._folder.units.once("answers", key, compute)]
+        return self._folder.units.once("likelihoods", key, compute)["nll"]
+
+
+def _unedited_name(asked: Asked) -> str:
+    return json.dumps(asked.digest[:-1])
+
+
+def _logits(outcome: Outcome) -> NDArray[np.float32]:
+    if outcome.logits is None:
+        raise TypeError("a sweep left out what was wanted of it")
+    return outcome.logits
 
 
 def answer_proper(text: str, *, thinks: bool) -> str | None:

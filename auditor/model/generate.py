@@ -7,6 +7,7 @@ no forced tokens.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -33,19 +34,35 @@ class Decoder:
         self.logits = self._forward(tokens[:, None])
 
     def _forward(self, ids: Tensor) -> Tensor:
-        model = self._target.model
-        arguments: dict[str, Any] = inputs(model, ids, self._mask)
-        if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            arguments["logits_to_keep"] = 1
-        output = model(**arguments, past_key_values=self._cache, use_cache=self._cache is not None)
+        output = forward(self._target, ids, self._mask, keep=1, cache=self._cache)
         logits: Tensor = output.logits[:, -1].float()
         return logits
+
+
+def forward(target: TargetModel, ids: Tensor, mask: Tensor, *, keep: int, cache: DynamicCache | None = None) -> Any:
+    """One pass over the columns `ids`, the last ones of `mask`, with logits of at least the last `keep`."""
+    arguments: dict[str, Any] = inputs(target.model, ids, mask)
+    if "logits_to_keep" in inspect.signature(target.model.forward).parameters:
+        arguments["logits_to_keep"] = keep
+    return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
 
 
 @torch.inference_mode()
 def next_logits(target: TargetModel, batch: Batch) -> Tensor:
     """Logits of the token that follows each row. float32 [rows, vocab]"""
     return Decoder(target, batch, cached=False).logits
+
+
+@torch.inference_mode()
+def completion_nll(target: TargetModel, batch: Batch, n_last: Sequence[int]) -> list[float]:
+    """Mean nats a token of the last `n_last` [rows] tokens of each row, given what precedes them."""
+    width = max(n_last) + 1
+    logits = forward(target, batch.ids, batch.mask, keep=width).logits[:, -width:]
+    found = []
+    for row, n in enumerate(n_last):
+        log_p = logits[row, -n - 1 : -1].float().log_softmax(-1)
+        found.append(-float(log_p.gather(-1, batch.ids[row, -n:, None]).mean()))
+    return found
 
 
 @torch.inference_mode()

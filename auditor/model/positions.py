@@ -11,7 +11,7 @@ from auditor.errors import ProbeFailed
 if TYPE_CHECKING:
     from auditor.model.prompts import Prompt
 
-PositionKind = Literal["last_prompt", "last_completion", "completion_tokens", "template_offset"]
+PositionKind = Literal["last_prompt", "last_completion", "completion_tokens", "template_offset", "template_tail"]
 _WRITTEN = re.compile(r"(\w+)(?: drop_last (\d+)| (-\d+))?")
 
 
@@ -23,7 +23,8 @@ class Position:
     drop_last: int = 0
     """completion_tokens only: leave out this many at the end"""
     offset: int = 0
-    """template_offset only: −1 is the last token of the prompt, −n the first that the template adds after the user's"""
+    """template_offset and template_tail only: −1 is the last token of the prompt, −n the first that the template adds
+    after the user's; a tail is all tokens from there"""
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(PositionKind):
@@ -31,8 +32,8 @@ class Position:
             raise ValueError(f"no position named {self.kind!r}; known: {known}")
         if self.drop_last < 0 or (self.drop_last and self.kind != "completion_tokens"):
             raise ValueError(f"drop_last belongs to completion_tokens and counts from 0, not {self}")
-        if (self.offset < 0) != (self.kind == "template_offset") or self.offset > 0:
-            raise ValueError(f"template_offset, and only it, has a negative offset, not {self}")
+        if (self.offset < 0) != self.kind.startswith("template_") or self.offset > 0:
+            raise ValueError(f"template_offset and template_tail, and only they, have a negative offset, not {self}")
 
     def __str__(self) -> str:
         """As it is written: `last_prompt`, `completion_tokens drop_last 5`, `template_offset -3`."""
@@ -61,6 +62,10 @@ def resolve(prompt: Prompt, position: Position) -> tuple[int, ...]:
         return _one(prompt.prompt_len - 1, prompt.prompt_len > 0, prompt, position)
     if position.kind == "template_offset":
         return _one(prompt.prompt_len + position.offset, -position.offset <= prompt.suffix_len, prompt, position)
+    if position.kind == "template_tail":
+        if -position.offset > prompt.suffix_len:
+            raise _absent(prompt, position)
+        return tuple(range(prompt.prompt_len + position.offset, prompt.prompt_len))
     if position.kind == "last_completion":
         return _one(len(prompt.ids) - 1, len(prompt.ids) > prompt.prompt_len, prompt, position)
     tokens = range(prompt.prompt_len, len(prompt.ids) - position.drop_last)

@@ -23,7 +23,7 @@ SINGLE = "model.safetensors"
 
 def logits(target, text="Why do birds sing?"):
     prompt = render(target, Example("x", text, True, "g"))
-    return sweep(target, [WorkItem(prompt)], batch_tokens=100)[0].logits
+    return next(iter(sweep(target, [WorkItem(prompt)], batch_tokens=100)))[1].logits
 
 
 def rewrite(folder, change):

@@ -14,6 +14,13 @@ from auditor.model.sweep import WorkItem, sweep
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ALL_TOGETHER, ONE_ROW = 10_000, 1
+
+
+def done(*arguments, **named):
+    """Outcomes in the order of the items."""
+    return [outcome for _, outcome in sorted(sweep(*arguments, **named), key=lambda pair: pair[0])]
+
+
 NEW = 6
 SITE = Site(1, "resid_post")
 EVERYTHING = {"want": frozenset({"logits", "text"}), "max_new_tokens": NEW, "sites": (SITE, Site(2, "attn_out"))}
@@ -30,8 +37,8 @@ def items(prompts, u):
 
 
 def test_a_batch_says_what_one_at_a_time_says(target, items):
-    together = sweep(target, items, batch_tokens=ALL_TOGETHER)
-    alone = sweep(target, items, batch_tokens=ONE_ROW)
+    together = done(target, items, batch_tokens=ALL_TOGETHER)
+    alone = done(target, items, batch_tokens=ONE_ROW)
     for a, b in zip(together, alone, strict=True):
         assert a.logits == pytest.approx(b.logits, abs=1e-4)
         assert (a.text, a.tokens, a.ended) == (b.text, b.tokens, b.ended)
@@ -41,7 +48,7 @@ def test_a_batch_says_what_one_at_a_time_says(target, items):
 
 def test_an_outcome_is_what_the_library_gives_for_that_prompt_alone(target, prompts):
     items = [WorkItem(prompt, **EVERYTHING) for prompt in prompts]
-    for item, outcome in zip(items, sweep(target, items, batch_tokens=ALL_TOGETHER), strict=True):
+    for item, outcome in zip(items, done(target, items, batch_tokens=ALL_TOGETHER), strict=True):
         ids = torch.tensor([item.prompt.ids[: item.prompt.prompt_len]])
         written = target.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False)[
             0, ids.shape[1] :
@@ -59,7 +66,7 @@ def test_edits_act_on_the_prompt_and_on_what_is_written(llama, examples, u):
     site = (Site(1, "resid_post"),)
 
     def ask(*edits):
-        return sweep(llama, [WorkItem(prompt, edits, **EVERYTHING)], batch_tokens=ALL_TOGETHER)[0]
+        return done(llama, [WorkItem(prompt, edits, **EVERYTHING)], batch_tokens=ALL_TOGETHER)[0]
 
     plain = ask()
     everywhere = ask(Edit("replace", u, 1.0, 9.0, site))
@@ -73,7 +80,7 @@ def test_edits_act_on_the_prompt_and_on_what_is_written(llama, examples, u):
 
 def test_outcomes_hold_what_was_wanted_and_nothing_else(llama, examples):
     prompt = render(llama, examples[0])
-    logits, text, read = sweep(
+    logits, text, read = done(
         llama,
         [
             WorkItem(prompt),
@@ -93,7 +100,7 @@ def test_outcomes_hold_what_was_wanted_and_nothing_else(llama, examples):
 def test_a_completion_is_not_fed(llama, examples):
     with_answer = render(llama, examples[0])
     without = render(llama, Example("x", examples[0].prompt, True, "g", chat=True))
-    a, b = sweep(llama, [WorkItem(with_answer), WorkItem(without)], batch_tokens=ONE_ROW)
+    a, b = done(llama, [WorkItem(with_answer), WorkItem(without)], batch_tokens=ONE_ROW)
     assert np.array_equal(a.logits, b.logits)
 
 
@@ -108,7 +115,7 @@ def test_an_answer_ends_at_any_end_token_and_only_there(examples):
     for token, ended in ((2, True), (9, False)):
         target = always(token)
         item = WorkItem(render(target, examples[0]), want=frozenset({"text"}), max_new_tokens=4)
-        (outcome,) = sweep(target, [item], batch_tokens=ALL_TOGETHER)
+        (outcome,) = done(target, [item], batch_tokens=ALL_TOGETHER)
         assert (outcome.ended, outcome.tokens) == (ended, () if ended else (token,) * 4)
 
 
@@ -126,7 +133,7 @@ def test_decoding_stops_when_every_row_has_ended(prompts, target):
     handle = target.model.get_output_embeddings().register_forward_hook(end_row)
     try:
         items = [WorkItem(prompt, want=frozenset({"text"}), max_new_tokens=9) for prompt in prompts]
-        outcomes = sweep(target, items, batch_tokens=ALL_TOGETHER)
+        outcomes = done(target, items, batch_tokens=ALL_TOGETHER)
     finally:
         handle.remove()
     assert len(steps) == len(prompts)
@@ -138,12 +145,12 @@ def test_rows_that_ended_do_not_disturb_the_others(llama, examples):
     """One row ends at once, the others go on: their text is what they say alone."""
     prompts = [render(llama, example) for example in examples]
     item = {"want": frozenset({"text"}), "max_new_tokens": 8}
-    alone = [sweep(llama, [WorkItem(p, **item)], batch_tokens=ONE_ROW)[0] for p in prompts]
+    alone = [done(llama, [WorkItem(p, **item)], batch_tokens=ONE_ROW)[0] for p in prompts]
     ends = alone[0].tokens[0]
     from dataclasses import replace
 
     stopping = replace(llama, eos_ids=(ends,))
-    together = sweep(stopping, [WorkItem(p, **item) for p in prompts], batch_tokens=ALL_TOGETHER)
+    together = done(stopping, [WorkItem(p, **item) for p in prompts], batch_tokens=ALL_TOGETHER)
     assert (together[0].ended, together[0].tokens) == (True, ())
     for row, free in zip(together, alone, strict=True):
         cut = free.tokens.index(ends) if ends in free.tokens else len(free.tokens)
@@ -155,7 +162,7 @@ def test_sampling_settings_of_the_checkpoint_are_not_used(llama, examples):
     from copy import deepcopy
 
     item = WorkItem(render(llama, examples[0]), want=frozenset({"text"}), max_new_tokens=NEW)
-    plain = sweep(llama, [item], batch_tokens=ALL_TOGETHER)[0]
+    plain = done(llama, [item], batch_tokens=ALL_TOGETHER)[0]
     kept = deepcopy(llama.model.generation_config)
     try:
         llama.model.generation_config.update(
@@ -165,7 +172,7 @@ def test_sampling_settings_of_the_checkpoint_are_not_used(llama, examples):
             forced_bos_token_id=7,
             suppress_tokens=[plain.tokens[0]],
         )
-        assert sweep(llama, [item], batch_tokens=ALL_TOGETHER)[0].tokens == plain.tokens
+        assert done(llama, [item], batch_tokens=ALL_TOGETHER)[0].tokens == plain.tokens
     finally:
         llama.model.generation_config = kept
 
@@ -174,17 +181,17 @@ def test_progress_reaches_the_total_and_order_is_kept(llama, examples):
     told = []
     prompts = [render(llama, example) for example in examples]
     items = [WorkItem(p, **EVERYTHING) if i % 2 else WorkItem(p) for i, p in enumerate(prompts)]
-    outcomes = sweep(llama, items, batch_tokens=ONE_ROW, progress=lambda d, t: told.append((d, t)))
+    outcomes = done(llama, items, batch_tokens=ONE_ROW, progress=lambda d, t: told.append((d, t)))
     assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
     assert [outcome.text is None for outcome in outcomes] == [True, False, True, False]
-    assert sweep(llama, [], batch_tokens=ONE_ROW) == []
+    assert done(llama, [], batch_tokens=ONE_ROW) == []
 
 
 def test_room_for_the_answer_counts(llama, examples):
     prompt = render(llama, examples[0])
     item = WorkItem(prompt, want=frozenset({"text"}), max_new_tokens=llama.max_tokens)
     with pytest.raises(ProbeFailed, match="longer than"):
-        sweep(llama, [item], batch_tokens=ALL_TOGETHER)
+        done(llama, [item], batch_tokens=ALL_TOGETHER)
 
 
 def test_text_without_a_length_and_a_length_without_text_are_refused(llama, examples):
