@@ -1,5 +1,5 @@
 # make demo   set up, fetch the demo model, audit it, write runs/demo/base
-# make test   set up, run every test
+# make test   set up, run every test: two processes of one thread each, a file never split between them
 # make check  set up, format, lint, types, import contracts: what CI runs before the tests
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
@@ -22,7 +22,7 @@ demo: $(MODEL)/config.json
 	$(BIN)/python tools/demo.py $(MODEL) runs/demo
 
 test: $(MODEL)/config.json
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/.ready
 	$(BIN)/ruff format --check .

@@ -22,6 +22,9 @@ probes:
 report: {formats: [html]}
 """
 
+# A guard against a hang: the audit takes two minutes of one core, and on a busy machine several times that.
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
