@@ -17,6 +17,7 @@ from torch import Tensor
 from auditor.checkpoint.admit import Admitted
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.config import ModelRole, Scalar
+from auditor.errors import UnsupportedModel
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.chat_format import detect_format, plain_ids
 from auditor.model.checks import checked
@@ -62,7 +63,7 @@ def load_target(
         if replay is not None:
             return checked(source.target(NAMED[dtype]))[0], replay
         target, said, facts = _in_best_dtype(source, dtype)
-        target, measured = checked(target)
+        target, measured, said = _checked_or_float32(source, target, dtype, said)
     return target, _plan(target, role, said, {**target.facts, **measured, **facts})
 
 
@@ -118,6 +119,20 @@ def _in_best_dtype(source: Source, wanted: str) -> tuple[TargetModel, str, dict[
         return target, f"{reason}; {told}", seen.facts
     del target
     return source.target(torch.float32), f"{kind} is too far from float32: {told}", seen.facts
+
+
+def _checked_or_float32(
+    source: Source, target: TargetModel, wanted: str, said: str
+) -> tuple[TargetModel, dict[str, Scalar], str]:
+    """The load checks; where a dtype that nobody named fails them, those of float32 decide."""
+    try:
+        return *checked(target), said
+    except UnsupportedModel as error:
+        if wanted != "auto" or target.dtype == torch.float32:
+            raise
+        said = f"{str(target.dtype).removeprefix('torch.')} fails a load check: {error}"
+    del target
+    return *checked(source.target(torch.float32)), said
 
 
 def _fidelity_logits(target: TargetModel) -> Tensor:

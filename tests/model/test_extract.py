@@ -19,6 +19,7 @@ POSITIONS = (
     "completion_tokens",
     "completion_tokens drop_last 1",
     "template_offset -2",
+    "template_tail -2",
 )
 ONE_ROW = 1
 ALL_TOGETHER = 10_000

@@ -234,3 +234,36 @@ def test_an_adapter_with_a_weight_too_few_is_refused(tmp_path, adapter):
     save_file(weights, path)
     with pytest.raises(UnsupportedModel, match="disagree about weights"):
         load_target(admit(save_checkpoint(tmp_path / "base"), adapter=adapter[0]), dtype="float32")
+
+
+def failing_in(monkeypatch, *bad):
+    """Load checks that a model fails in some dtypes; bfloat16 is what the rule would choose."""
+    monkeypatch.setattr(load, "choose_dtype", lambda *_: (torch.bfloat16, "a fast one"))
+    monkeypatch.setattr(load, "fidelity", lambda *_: dtypes.Fidelity(kl=0.0, top1=1.0, n=24))
+    real = load.checked
+
+    def checks(target):
+        if target.dtype in bad:
+            raise UnsupportedModel("left padding changes the residual stream")
+        return real(target)
+
+    monkeypatch.setattr(load, "checked", checks)
+
+
+def test_a_dtype_of_our_own_choice_that_fails_a_load_check_gives_way_to_float32(tmp_path, monkeypatch):
+    failing_in(monkeypatch, torch.bfloat16)
+    target, plan = load_target(admit(save_checkpoint(tmp_path)))
+    assert (target.dtype, plan.dtype) == (torch.float32, "float32")
+    assert plan.dtype_reason == "bfloat16 fails a load check: left padding changes the residual stream"
+
+
+def test_a_dtype_that_was_asked_for_is_refused_when_it_fails(tmp_path, monkeypatch):
+    failing_in(monkeypatch, torch.bfloat16)
+    with pytest.raises(UnsupportedModel, match="left padding"):
+        load_target(admit(save_checkpoint(tmp_path)), dtype="bfloat16")
+
+
+def test_a_model_that_fails_in_float32_too_is_refused(tmp_path, monkeypatch):
+    failing_in(monkeypatch, torch.bfloat16, torch.float32)
+    with pytest.raises(UnsupportedModel, match="left padding"):
+        load_target(admit(save_checkpoint(tmp_path)))

@@ -159,6 +159,8 @@ def test_template_tokens_after_the_user_text_are_positions():
     for k in range(1, 4):
         (index,) = resolve(prompt, Position("template_offset", offset=-k))
         assert prompt.ids[index] == suffix[-k]
+    with pytest.raises(ProbeFailed, match="template_tail -4"):
+        resolve(prompt, Position.parse("template_tail -4"))
     with pytest.raises(ProbeFailed, match="template_offset -4"):
         resolve(prompt, Position.parse("template_offset -4"))
     with pytest.raises(ProbeFailed):
@@ -173,6 +175,7 @@ def test_positions_name_tokens():
         "completion_tokens": (6, 7, 8, 9),
         "completion_tokens drop_last 3": (6,),
         "template_offset -2": (4,),
+        "template_tail -2": (4, 5),
     }
     for written, tokens in found.items():
         position = Position.parse(written)
@@ -182,7 +185,16 @@ def test_positions_name_tokens():
 
 @pytest.mark.parametrize(
     "written",
-    ["last", "last_prompt -1", "template_offset", "completion_tokens -1", "last_prompt drop_last 2", "", "a b"],
+    [
+        "last",
+        "last_prompt -1",
+        "template_offset",
+        "template_tail",
+        "completion_tokens -1",
+        "last_prompt drop_last 2",
+        "",
+        "a b",
+    ],
 )
 def test_a_position_that_means_nothing_is_refused(written):
     with pytest.raises(ValueError, match="position|offset|drop_last"):

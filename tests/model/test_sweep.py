@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -200,3 +202,34 @@ def test_text_without_a_length_and_a_length_without_text_are_refused(llama, exam
         WorkItem(prompt, want=frozenset({"text"}))
     with pytest.raises(ValueError, match="text of 5 tokens"):
         WorkItem(prompt, max_new_tokens=5)
+
+
+def test_the_likelihood_of_a_completion_is_that_of_one_token_at_a_time(llama, u):
+    """The oracle feeds the completion token by token and reads the logits of each last position."""
+    prompt = render(llama, Example("", "the city of Paris", False, "", completion="is in France . the city"))
+    steer = Edit("add", u, norm=4.0, coefficient=1.0, sites=(SITE,))
+    for edits in ((), (steer,)):
+        nats = []
+        for end in range(prompt.prompt_len, len(prompt.ids)):
+            fed = replace(prompt, ids=prompt.ids[:end], prompt_len=end)
+            (one,) = done(llama, [WorkItem(fed, edits)], batch_tokens=ONE_ROW)
+            nats.append(-torch.tensor(one.logits).log_softmax(-1)[prompt.ids[end]].item())
+        (whole,) = done(llama, [WorkItem(prompt, edits, want=frozenset({"nll"}))], batch_tokens=ALL_TOGETHER)
+        assert whole.nll == pytest.approx(np.mean(nats), abs=1e-4)
+
+
+def test_likelihoods_do_not_depend_on_what_else_is_in_the_batch(target):
+    texts = ["a", "the city of Paris is in", "why do birds sing"]
+    items = [
+        WorkItem(render(target, Example("", "Question : ", False, "", completion=text)), want=frozenset({"nll"}))
+        for text in texts
+    ]
+    together, alone = (
+        [o.nll for o in done(target, items, batch_tokens=budget)] for budget in (8 * ALL_TOGETHER, ONE_ROW)
+    )
+    assert together == pytest.approx(alone, abs=1e-4)
+
+
+def test_the_likelihood_of_nothing_is_refused(llama):
+    with pytest.raises(ValueError, match="of a completion"):
+        WorkItem(render(llama, Example("", "the city", False, "")), want=frozenset({"nll"}))
