@@ -10,7 +10,7 @@ from auditor.findings import wording
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity, Status, Verdict
 from auditor.findings.wording import WILSON
 from auditor.measure.intervals import Estimate, estimate, pass_probability
-from auditor.measure.measurement import ProbeResult
+from auditor.measure.measurement import Measurement, ProbeResult
 from auditor.model.plan import Plan
 
 COVERAGE = "coverage"
@@ -169,18 +169,28 @@ def _measured(
         return [(criterion.at, None, "the probe did not run")]
     if result.status == "error":
         return [(criterion.at, None, f"the probe failed: {result.reason}")]
+    barred = criterion.severity != "info"
     found = [
-        (m.at, None, m.note) if m.estimate.value is None and m.note else (m.at, m.estimate, "")
+        (m.at, None if reason else m.estimate, reason)
         for m in result.measurements
+        for reason in (_declined(m, barred),)
         if m.name == criterion.measurement
         and m.role == "primary"
-        and (m.at == criterion.at or (criterion.severity == "info" and criterion.at.items() <= m.at.items()))
+        and (m.at == criterion.at or (not barred and criterion.at.items() <= m.at.items()))
     ]
     if not found:
         return [(criterion.at, None, result.reason or "the probe reported no such number")]
-    if criterion.severity != "info" and len(found) > 1:
+    if barred and len(found) > 1:
         return [(criterion.at, None, "the probe reported this number more than once")]
     return list(found)
+
+
+def _declined(measurement: Measurement, barred: bool) -> str:
+    """Why a measurement cannot be judged, if it cannot: no value, or exploratory and held against a bar."""
+    if measurement.estimate.value is None:
+        return measurement.note
+    exploratory = barred and measurement.exploratory
+    return "exploratory: what its own rule did not choose meets no criterion" if exploratory else ""
 
 
 def _run_cases(config: AuditConfig, results: Sequence[ProbeResult], role: ModelRole) -> Iterator[_Case]:

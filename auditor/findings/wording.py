@@ -26,7 +26,7 @@ def number(value: float, unit: Unit | None) -> str:
         return f"{_percent(value)} points"
     if unit == "p":
         return f"p = {value:.3f}"
-    return f"{value:.2f}" + (f" {unit}" if unit in ("logit", "nats") else "")
+    return f"{value:.2f}" + (f" {unit}" if unit in ("logit", "logit per coefficient", "nats") else "")
 
 
 def measured(estimate: Estimate, unit: Unit | None) -> str:

@@ -8,65 +8,28 @@ recorded when it is made.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from numpy.random import Generator
 
-from auditor.config import Scalar
-from auditor.data.split import draw
-from auditor.errors import NotTestable
-from auditor.measure.directions import Recipe
-from auditor.measure.evidence import SAMPLES, Evidence, redact
+from auditor.measure.asking import Answers, Asking
+from auditor.measure.choices import Shift, unsteered
+from auditor.measure.directions import Direction, Recipe
+from auditor.measure.dose import Dose
+from auditor.measure.evidence import Evidence
+from auditor.measure.falsehood import Study
+from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate, Instrument
-from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.library import Library, View
-from auditor.measure.measurement import LineChart, Measurement, MeasurementSpec, Role, Sample, Series
-from auditor.measure.qualify import PROFILE, Workbench, layer_profile, qualified, transfer_matrix
-from auditor.measure.runner import Asked, Effect, Runner
-from auditor.model.prompts import opening_tokens
+from auditor.measure.measurement import LineChart, MeasurementSpec, Series
+from auditor.measure.qualify import PROFILE, layer_profile, qualified, transfer_matrix
+from auditor.measure.runner import Runner
+from auditor.measure.steering import Trait
 from auditor.model.sites import Point
-from auditor.model.target import TargetModel
+
+__all__ = ["Answers", "Bench"]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """On-policy answers of the target, by reference: texts and labels stay with the bench."""
-
-    view: View
-    arm: str
-    ids: tuple[str, ...]
-    """the items asked, in order; on the evaluation split"""
-    effects: tuple[str, ...]
-
-    def column(self, effect: str) -> str:
-        """Name of an effect's column in the item table."""
-        return effect if self.arm == "default" else f"{effect}@{self.arm}"
-
-
-@dataclass(frozen=True)
-class TargetFacts:
-    """What a probe may know of the model."""
-
-    n_layers: int
-    d_model: int
-    has_chat_template: bool
-    has_system_role: bool
-    injected_system: str | None
-    """system text that the template adds by itself when none is given"""
-
-    @classmethod
-    def of(cls, target: TargetModel) -> TargetFacts:
-        """The facts of a loaded model."""
-        return cls(
-            n_layers=target.n_layers,
-            d_model=target.d_model,
-            has_chat_template=target.has_chat_template,
-            has_system_role=target.has_system_role,
-            injected_system=target.injected_system,
-        )
-
-
-class Bench:
+class Bench(Asking):
     """One probe's access to data and model."""
 
     def __init__(
@@ -77,25 +40,10 @@ class Bench:
         specs: Sequence[MeasurementSpec],
         rng: Generator,
     ) -> None:
-        self.rng = rng
-        self.target = TargetFacts.of(runner.target)
-        self._evidence, self._library, self._runner = evidence, library, runner
-        self._workbench = Workbench(evidence, library, runner)
-        self._specs = {spec.name: spec for spec in specs}
+        super().__init__(evidence, library, runner, specs, rng)
         self._recipes: dict[tuple[str, View], Recipe] = {}
         self._chosen: list[Candidate] = []
         self._qualified: set[tuple[str, View]] = set()
-
-    def fact(self, name: str, value: Scalar | list[Scalar]) -> None:
-        """Put something found on the way on record."""
-        self._evidence.facts[name] = value
-
-    def opening_tokens(self, phrases: Sequence[str]) -> tuple[int, ...]:
-        """First tokens that this tokenizer gives the phrases at the start of a response; recorded."""
-        ids = opening_tokens(self._runner.target, phrases)
-        shown = [self._runner.target.tokenizer.decode([token]) for token in ids]
-        self.fact("refusal-opening tokens", [f"{token} {text!r}" for token, text in zip(ids, shown, strict=True)])
-        return ids
 
     def fit(
         self, recipes: Mapping[str, Recipe], view: View, *, point: Point, position: str
@@ -165,80 +113,18 @@ class Bench:
         recipe = self._recipes[chosen.recipe, chosen.view]
         self._evidence.charts.append(transfer_matrix(self._workbench, recipe, chosen, rows=rows, columns=columns))
 
-    def answers(
-        self,
-        view: View,
-        *,
-        n: int,
-        effects: Mapping[str, Effect],
-        max_new_tokens: int,
-        system: str | None = None,
-        arm: str = "default",
-    ) -> Answers:
-        """What the target writes to `n` items of the evaluation split, spread evenly over the groups."""
-        pool = self._library.examples(view, ("evaluation",))
-        if not pool:
-            raise NotTestable(f"{view.name} has no items on the evaluation split")
-        asked = draw(pool, n, seed=self._library.seed)
-        answered = self._runner.ask([Asked(e, system) for e in asked], effects, max_new_tokens=max_new_tokens)
-        result = Answers(view, arm, tuple(example.id for example in asked), tuple(effects))
-        for example, unit in zip(asked, answered, strict=True):
-            row = self._evidence.row(view.data, example, self._library.split_of(view, example))
-            row["answers"][arm] = redact(unit.answer, self._evidence.redaction)
-            for effect, value in unit.values.items():
-                row["values"][result.column(effect)] = value
-        return result
+    def trait(self, view: View) -> Trait:
+        """Items with two options, to be asked and to be steered by."""
+        return Trait(self._workbench, self._record, view, self.rng)
 
-    def language(self, view: View) -> str:
-        """BCP 47 tag of a data set: a judge declines languages that it does not know."""
-        return self._library.dataset(view.data).language
+    def unsteered(self, trait: Trait, n: int, shift: Shift | None = None) -> None:
+        """Record what is chosen on sealed items without any edit (see `choices.unsteered`)."""
+        unsteered(trait, n, shift)
 
-    def measure(
-        self,
-        name: str,
-        answers: Answers,
-        effect: str,
-        *,
-        role: Role = "primary",
-        at: Mapping[str, Scalar] | None = None,
-        note: str = "",
-    ) -> None:
-        """Record the share of answers with an effect, with seeded samples of what it was read from."""
-        refs = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
-        self._record(name, self._evidence.estimate("wilson_rate", refs), role, at, note)
-        if role == "primary":
-            self._sample(name, answers)
+    def dose(self, trait: Trait, direction: Direction, coefficients: tuple[float, ...]) -> Dose:
+        """The direction that was chosen for a trait, to be added at these coefficients on sealed items."""
+        return Dose(trait, direction, coefficients)
 
-    def compare(self, name: str, first: Answers, second: Answers, effect: str, *, note: str = "") -> None:
-        """Record how much the share changes from the first arm to the second, on the same items."""
-        roles = {"a": first.column(effect), "b": second.column(effect)}
-        refs = self._evidence.item_refs(roles, first.view.conditions(split="evaluation"))
-        self._record(name, self._evidence.estimate("paired_rate_difference", refs), "primary", None, note)
-
-    def decline(self, name: str, reason: str) -> None:
-        """Put on record that a declared measurement was not taken, and why."""
-        self._record(name, estimate("exact_share", params={"count": 0, "of": 0}), "primary", None, reason)
-
-    def _record(self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str) -> None:
-        spec = self._specs[name]
-        self._evidence.measurements.append(
-            Measurement(name=name, estimate=found, unit=spec.unit, at=dict(at or {}), role=role, note=note)
-        )
-
-    def _sample(self, name: str, answers: Answers) -> None:
-        """Keep random items as evidence: drawn, not picked."""
-        count = min(SAMPLES, len(answers.ids))
-        for index in sorted(self.rng.choice(len(answers.ids), size=count, replace=False)):
-            row = self._evidence.known(answers.view.data, answers.ids[int(index)])
-            columns = {effect: row["values"].get(answers.column(effect)) for effect in answers.effects}
-            self._evidence.samples.append(
-                Sample(
-                    measurement=name,
-                    id=row["id"],
-                    dataset=row["dataset"],
-                    kind=row["kind"],
-                    prompt=row["text"],
-                    answer=row["answers"][answers.arm],
-                    values={key: float(value) for key, value in columns.items() if value is not None},
-                )
-            )
+    def falsehood(self, sets: Sets) -> Study:
+        """Questions asked in three ways, and a monitor of the answers."""
+        return Study(self._workbench, self._record, sets, self.rng)

@@ -7,8 +7,9 @@ the fit and every refit on permuted labels. No torch, no model.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from math import inf, isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,6 +68,80 @@ class Direction:
     def score(self, x: NDArray[np.floating]) -> Floats:
         """Activations [n_rows, d_model] -> projections [n_rows], in units of the activations."""
         return np.asarray(np.asarray(x, dtype=np.float64) @ self.vector.astype(np.float64))
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A direction that might mediate refusal, with its three figures on the validation prompts."""
+
+    position: int
+    """token it was read at, counted from the end of the prompt: −1 is the last"""
+    layer: int
+    bypass: float
+    """mean refusal metric on harmful prompts while the direction is ablated; low = refusal is gone"""
+    induce: float
+    """mean refusal metric on harmless prompts while the direction is added at its layer; high = refusal appears"""
+    kl: float
+    """mean KL(unedited ‖ ablated) in nats of the next token on harmless prompts: what ablation costs"""
+
+
+def select_direction(
+    candidates: Iterable[Candidate],
+    *,
+    n_layers: int,
+    kl_max: float = 0.1,
+    induce_min: float = 0.0,
+    layer_share: float = 0.8,
+) -> Candidate | None:
+    """The published choice: the lowest bypass among candidates that induce refusal and cost little.
+
+    Source: Arditi et al. 2024, arXiv:2406.11717. Kept are candidates without a NaN, with layer below
+    int(layer_share · n_layers), kl ≤ kl_max and induce ≥ induce_min, bounds included. Ties go to the lowest
+    position (−n first), then to the lowest layer, whatever the order of `candidates`. None when none is left.
+    """
+    last = int(layer_share * n_layers)
+    kept = [
+        c
+        for c in candidates
+        if not any(isnan(figure) for figure in (c.bypass, c.induce, c.kl))
+        and c.layer < last
+        and c.kl <= kl_max
+        and c.induce >= induce_min
+    ]
+    return min(kept, key=lambda c: (c.bypass, c.position, c.layer), default=None)
+
+
+EXPLORED_KL = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""nats; bounds that are tried in turn where the published rule leaves nothing"""
+
+
+def explore_direction(
+    candidates: Iterable[Candidate], *, n_layers: int, null_bypass: float, layer_share: float = 0.8
+) -> tuple[Candidate, float] | None:
+    """Where the published choice is empty: the lowest bypass at the smallest bound of KL that leaves anything.
+
+    Only candidates whose bypass lies below that of every random direction (`null_bypass`, their lowest) are
+    left. Returns the candidate with the bound, or None. Exploratory: it may describe, never meet a criterion.
+    """
+    beyond = [c for c in candidates if c.bypass < null_bypass]
+    for bound in EXPLORED_KL:
+        found = select_direction(beyond, n_layers=n_layers, kl_max=bound, induce_min=-inf, layer_share=layer_share)
+        if found is not None:
+            return found, bound
+    return None
+
+
+def pareto_front(bypass: Floats, kl: Floats) -> list[int]:
+    """Indices of the rows (both [n]) that no other row beats in both figures, by ascending KL; NaN rows are out.
+
+    Of rows that are equal in both the first is kept.
+    """
+    order = sorted((i for i in range(len(kl)) if not isnan(kl[i] + bypass[i])), key=lambda i: (kl[i], bypass[i], i))
+    front: list[int] = []
+    for i in order:
+        if not front or bypass[i] < bypass[front[-1]]:
+            front.append(i)
+    return front
 
 
 def direction_of(detector: LinearDetector, site: Site) -> Direction:

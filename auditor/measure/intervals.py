@@ -8,23 +8,27 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
 from math import hypot
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from auditor.config import Scalar, Strict
-from auditor.measure.metrics import Floats, PairCounts, auroc, pair_counts, threshold_at
+from auditor.measure.contrasts import (
+    exceedance_p,
+    group_mean,
+    group_mean_difference,
+    halving_dose,
+    perplexity_ratio,
+)
+from auditor.measure.metrics import PairCounts, auroc, pair_counts, threshold_at
+from auditor.measure.resampling import CONFIDENCE, UNKNOWN, Bounds, Interval, bootstrap
 
-CONFIDENCE = 0.95
 MIN_NEGATIVES = 100
 """below this a threshold at 1 % false positives rests on less than one item: not measured"""
 PERFECT = (0.0, 1.0)
 """AUROCs that a bootstrap cannot put an interval around"""
-UNKNOWN = (None, None)
-Bounds = tuple[float, float]
 
 
 class ColumnRef(Strict):
@@ -56,18 +60,6 @@ class Estimate(Strict):
     """name of a function in ESTIMATORS, which `auditor verify` calls again"""
     params: dict[str, Scalar] = {}
     columns: tuple[ColumnRef, ...] = ()
-
-
-class Interval(NamedTuple):
-    """What an estimator returns. Unknown is None."""
-
-    value: float | None
-    low: float | None
-    high: float | None
-    n: int
-    """independent units"""
-    of: str
-    """what n counts"""
 
 
 def wilson_rate(*, x: ArrayLike) -> Interval:
@@ -140,7 +132,7 @@ def auroc_gain(
     n = len(ours_counts.positives)
     if ours is None or theirs is None:
         return Interval(None, None, None, n, "groups")
-    bounds = _bootstrap(n, seed, resamples, lambda w: ours_counts.auroc(w) - theirs_counts.auroc(w))
+    bounds = bootstrap(n, seed, resamples, lambda w: ours_counts.auroc(w) - theirs_counts.auroc(w))
     if bounds and bounds[0] == bounds[1] and (ours in PERFECT or theirs in PERFECT):
         first = _auroc_bounds(ours, ours_counts, seed, resamples)
         second = _auroc_bounds(theirs, theirs_counts, seed, resamples)
@@ -176,38 +168,6 @@ def calibrated_recall(*, positives: ArrayLike, negatives: ArrayLike, fpr: float)
     return wilson_rate(x=scores > threshold_at(negatives, fpr))
 
 
-def group_mean(*, x: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
-    """Mean of `x` [n items]; percentile bootstrap over whole groups (`group` [n]). n counts groups."""
-    values = np.asarray(x, dtype=np.float64)
-    names, index = np.unique(np.asarray(group), return_inverse=True)
-    if not len(values):
-        return Interval(None, None, None, 0, "groups")
-    sums, sizes = np.bincount(index, values), np.bincount(index).astype(np.float64)
-    bounds = _bootstrap(len(names), seed, resamples, lambda w: (w @ sums) / (w @ sizes))
-    low, high = bounds or UNKNOWN
-    return Interval(float(values.mean()), low, high, len(names), "groups")
-
-
-def group_mean_difference(*, a: ArrayLike, b: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
-    """mean(b) − mean(a) over the same items [n]; paired bootstrap over whole groups. n counts groups."""
-    before, after = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
-    if len(before) != len(after):
-        raise ValueError(f"paired columns differ in length: {len(before)} and {len(after)}")
-    return group_mean(x=after - before, group=group, seed=seed, resamples=resamples)
-
-
-def exceedance_p(*, x: ArrayLike, null: ArrayLike) -> Interval:
-    """Share of values at least as high as the mean of `x` [n], itself counted among `null` [N directions].
-
-    (1 + #{null ≥ mean(x)}) / (1 + N), one-sided (Phipson & Smyth 2010): with 20 directions it is at least .048.
-    """
-    values, draws = np.asarray(x, dtype=np.float64), np.asarray(null, dtype=np.float64)
-    if not len(values) or not len(draws):
-        return Interval(None, None, None, len(draws), "directions")
-    at_least = int(np.sum(draws >= values.mean() - 1e-12))
-    return Interval((1 + at_least) / (1 + len(draws)), None, None, len(draws), "directions")
-
-
 def exact_share(*, count: int, of: int) -> Interval:
     """Exactly `count` / `of`: every unit was counted, nothing was sampled, so the interval is the value."""
     if not 0 <= count <= of:
@@ -226,6 +186,8 @@ ESTIMATORS: Mapping[str, Callable[..., Interval]] = {
     "group_mean": group_mean,
     "group_mean_difference": group_mean_difference,
     "exceedance_p": exceedance_p,
+    "halving_dose": halving_dose,
+    "perplexity_ratio": perplexity_ratio,
     "exact_share": exact_share,
 }
 """By the name that an Estimate carries. Columns are keyword arrays, params are keyword scalars."""
@@ -282,28 +244,7 @@ def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -
     if value in PERFECT:
         units = int(min(np.count_nonzero(counts.positives), np.count_nonzero(counts.negatives)))
         return _wilson(int(value) * units, units)
-    return _bootstrap(len(counts.positives), seed, resamples, counts.auroc)
-
-
-def _bootstrap(n_groups: int, seed: int, resamples: int, statistic: Callable[[Floats], Floats]) -> Bounds | None:
-    """The central 95 % of the resamples that could be scored; None where there is nothing to resample."""
-    if n_groups < 2:
-        return None
-    draws = statistic(_resamples(n_groups, seed, resamples))
-    scored = draws[~np.isnan(draws)]
-    if len(scored) < 2:
-        return None
-    low, high = np.quantile(scored, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return float(low), float(high)
-
-
-@lru_cache(maxsize=8)
-def _resamples(n_groups: int, seed: int, resamples: int) -> Floats:
-    """How often each group is in each resample [resamples, n_groups]; shared by every AUROC of a profile."""
-    drawn = np.random.default_rng(seed).multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=resamples)
-    weights = drawn.astype(np.float64)
-    weights.setflags(write=False)
-    return weights
+    return bootstrap(len(counts.positives), seed, resamples, counts.auroc)
 
 
 def _difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Bounds:

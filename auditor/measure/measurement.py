@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 from pydantic import Field
 
@@ -28,7 +28,6 @@ Unit = Literal[
     "nats",
     "ratio",
     "coefficient",
-    "directions",
 ]
 
 
@@ -56,6 +55,8 @@ class Measurement(Strict):
     at: dict[str, Scalar] = {}
     role: Role = "primary"
     note: str = ""
+    exploratory: bool = False
+    """of an instrument that its own rule did not choose: shown, and held against no bar"""
 
 
 Rule = Literal["low at least", "low above", "value at most", "n at least", "has a value"]
@@ -159,6 +160,16 @@ class LineChart(Strict):
     """the measurement that is drawn, so that `verify` can hold the one against the other"""
     at: tuple[str, str] = ("", "")
     """keys of the measurement's `at` that name the series and the place on the axis"""
+
+
+class Axes(NamedTuple):
+    """What a chart is called and what its axes are."""
+
+    title: str
+    caption: str
+    x_label: str
+    y_label: str
+    reference: float | None = None
 
 
 class HeatMap(Strict):

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from auditor.bundle import RunFolder, Tensors
 from auditor.data.examples import Example
 from auditor.model.edits import Edit
-from auditor.model.extract import extract
 from auditor.model.plan import Plan
 from auditor.model.prompts import Prompt, render
 from auditor.model.sites import Site
-from auditor.model.sweep import Outcome, Want, WorkItem, sweep
-from auditor.model.target import TargetModel
+
+if TYPE_CHECKING:  # torch, which those who only name a runner do without
+    from auditor.model.sweep import Outcome, Want
+    from auditor.model.target import TargetModel
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,8 @@ class Runner:
         )
 
         def compute() -> Tensors:
+            from auditor.model.extract import extract
+
             found = extract(
                 self.target,
                 [render(self.target, example) for example in examples],
@@ -164,6 +167,8 @@ class Runner:
         return [Answered(**unit) for unit in self._folder.units.once("answers", key, compute)]
 
     def _sweep(self, asked: Sequence[Asked], max_new_tokens: int, what: str) -> Iterator[tuple[int, Outcome]]:
+        from auditor.model.sweep import WorkItem, sweep
+
         want: frozenset[Want] = frozenset({"text", "logits"} if max_new_tokens else {"logits"})
         items = [
             WorkItem(prompt=self._prompt(one), edits=one.edits, want=want, max_new_tokens=max_new_tokens)
@@ -190,6 +195,8 @@ class Runner:
         )
 
         def compute() -> Tensors:
+            from auditor.model.sweep import WorkItem, sweep
+
             items = [WorkItem(self._prompt(one), one.edits, want=frozenset({"nll"})) for one in asked]
             found = np.empty(len(items))
             for index, outcome in sweep(

@@ -20,7 +20,7 @@ _PANELS: tuple[tuple[str, tuple[Unit | None, ...]], ...] = (
     ("share of items", ("share",)),
     ("difference in points", ("difference of shares",)),
     ("from 0 to 1", ("AUROC", "p")),
-    ("difference", ("difference of AUROC", "logit", "nats")),
+    ("difference", ("difference of AUROC", "logit", "logit per coefficient", "nats", "ratio", "coefficient")),
     ("no unit", (None,)),
 )
 

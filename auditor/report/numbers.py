@@ -16,7 +16,16 @@ _MINUS = "\u2212"
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _SHARES = ("share", "difference of shares")
 _SIGNED = ("difference of shares", "difference of AUROC")
-_DIGITS = {"AUROC": 2, "difference of AUROC": 2, "p": 3, "logit": 2, "nats": 2}
+_DIGITS = {
+    "AUROC": 2,
+    "difference of AUROC": 2,
+    "p": 3,
+    "logit": 2,
+    "logit per coefficient": 2,
+    "nats": 3,
+    "ratio": 2,
+    "coefficient": 2,
+}
 _UNIT_OF: dict[str, Unit] = {
     "wilson_rate": "share",
     "exact_share": "share",
@@ -25,6 +34,7 @@ _UNIT_OF: dict[str, Unit] = {
     "auroc": "AUROC",
     "auroc_gain": "difference of AUROC",
     "permutation_p": "p",
+    "exceedance_p": "p",
 }
 """for estimates that travel without a unit: those of checks and of heat maps"""
 _SUFFIX = {"share": f"{NBSP}%", "difference of shares": f"{NBSP}points"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import get_args
 
 import numpy as np
@@ -50,6 +51,8 @@ class PlantedTarget:
     n_layers, d_model = N_LAYERS, D_MODEL
     has_chat_template = has_system_role = False
     injected_system = None
+    points = ("resid_pre", "resid_post")
+    chat = SimpleNamespace(suffix=())
 
 
 class PlantedRunner:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,8 @@ class ScriptedTarget:
     n_layers, d_model = 2, 4
     has_chat_template = has_system_role = True
     injected_system: str | None = None
+    points = ("resid_pre", "resid_post")
+    chat = SimpleNamespace(suffix=())
 
 
 class ScriptedRunner:
@@ -36,10 +39,10 @@ class ScriptedRunner:
         self.systems: list[str | None] = []
         self.asked: list[str] = []
 
-    def answers(self, examples, system, max_new_tokens, effects) -> list[Answered]:
-        self.systems.append(system)
-        self.asked += [example.id for example in examples]
-        return [self._answer(example, system, effects) for example in examples]
+    def ask(self, asked, effects, *, max_new_tokens=0, beside_unedited=False, what="") -> list[Answered]:
+        self.systems.append(asked[0].system)
+        self.asked += [one.example.id for one in asked]
+        return [self._answer(one.example, one.system, effects) for one in asked]
 
     def _answer(self, example, system, effects) -> Answered:
         refused = self.refuses(example.kind, system)

@@ -1,0 +1,61 @@
+"""Estimators of what an intervention does: means over groups, random directions, doses. No torch, no model."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from auditor.measure.resampling import UNKNOWN, Interval, bootstrap
+
+
+def group_mean(*, x: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
+    """Mean of `x` [n items]; percentile bootstrap over whole groups (`group` [n]). n counts groups."""
+    values = np.asarray(x, dtype=np.float64)
+    names, index = np.unique(np.asarray(group), return_inverse=True)
+    if not len(values):
+        return Interval(None, None, None, 0, "groups")
+    sums, sizes = np.bincount(index, values), np.bincount(index).astype(np.float64)
+    bounds = bootstrap(len(names), seed, resamples, lambda w: (w @ sums) / (w @ sizes))
+    low, high = bounds or UNKNOWN
+    return Interval(float(values.mean()), low, high, len(names), "groups")
+
+
+def group_mean_difference(*, a: ArrayLike, b: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
+    """mean(b) − mean(a) over the same items [n]; paired bootstrap over whole groups. n counts groups."""
+    before, after = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if len(before) != len(after):
+        raise ValueError(f"paired columns differ in length: {len(before)} and {len(after)}")
+    return group_mean(x=after - before, group=group, seed=seed, resamples=resamples)
+
+
+def exceedance_p(*, x: ArrayLike, null: ArrayLike, lower: bool = False) -> Interval:
+    """Share of directions whose effect is at least as high as the mean of `x` [n], which counts as one of them.
+
+    `null` is [N directions], or [N, n items] whose means are taken. (1 + #{null ≥ mean(x)}) / (1 + N),
+    one-sided (Phipson & Smyth 2010): with 20 directions it is at least .048. `lower`: at most as high.
+    """
+    values, draws = np.asarray(x, dtype=np.float64), np.asarray(null, dtype=np.float64)
+    if not values.size or not draws.size:
+        return Interval(None, None, None, len(draws), "directions")
+    means = draws.mean(axis=1) if draws.ndim == 2 else draws
+    sign = -1.0 if lower else 1.0
+    beyond = int(np.sum(sign * means >= sign * values.mean() - 1e-12))
+    return Interval((1 + beyond) / (1 + len(draws)), None, None, len(draws), "directions")
+
+
+def halving_dose(*, before: ArrayLike, after: ArrayLike, dose: ArrayLike) -> Interval:
+    """The smallest of `dose` [D, ascending] at which the rate of `after` [D, n] is at most half that of `before` [n].
+
+    None if no dose is enough, or if there was nothing to halve. A point of a grid: it has no interval.
+    """
+    start = np.asarray(before, dtype=np.float64)
+    rates = np.asarray(after, dtype=np.float64).mean(axis=1)
+    enough = np.asarray(dose, dtype=np.float64)[rates <= start.mean() / 2] if start.mean() > 0 else np.empty(0)
+    return Interval(float(enough.min()) if len(enough) else None, None, None, len(start), "items")
+
+
+def perplexity_ratio(*, a: ArrayLike, b: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
+    """exp(mean(b) − mean(a)) of mean nats a token of the same texts [n]: by what the perplexity is multiplied."""
+    found = group_mean_difference(a=a, b=b, group=group, seed=seed, resamples=resamples)
+    value, low, high = (None if x is None else float(np.exp(x)) for x in (found.value, found.low, found.high))
+    return Interval(value, low, high, found.n, found.of)

@@ -1,0 +1,133 @@
+"""Candidate tables: prompts that pass a screen, the directions between them, and what many edits do to them.
+
+Everything here is read on the selection split, so a probe may see it and choose by it. No torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from auditor.data.examples import Example, Split
+from auditor.data.split import draw
+from auditor.measure.arms import Edits
+from auditor.measure.directions import Direction, difference_in_means, direction_of
+from auditor.measure.library import View
+from auditor.measure.metrics import Floats
+from auditor.measure.qualify import Workbench
+from auditor.measure.runner import Asked, Effect
+from auditor.model.sites import Point, Site
+
+NO_DIFFERENCE = 1e-6
+"""share of the activations' size below which two means are equal but for rounding"""
+ARMS_A_UNIT = 16
+"""arms that are asked together and kept for --resume as one unit"""
+
+Screen = Callable[[float], bool]
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Prompts of the selection split that passed a screen."""
+
+    view: View
+    fit: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    asked: int
+    """how many were asked until there were enough, or no more"""
+
+
+def screened(bench: Workbench, view: View, effect: Effect, passes: Screen, *, n_fit: int, n_validation: int) -> Pool:
+    """Up to `n_fit` and `n_validation` prompts whose effect passes, spread over the groups; every value is stored."""
+    kept: dict[str, tuple[Example, ...]] = {}
+    asked = 0
+    splits: tuple[tuple[Split, int], ...] = (("fit", n_fit), ("validation", n_validation))
+    for split, wanted in splits:
+        pool = bench.library.examples(view, (split,))
+        turn = draw(pool, len(pool), seed=bench.library.seed)
+        passed: list[Example] = []
+        values: list[float] = []
+        while len(passed) < wanted and len(values) < len(turn):
+            chunk = turn[len(values) : len(values) + wanted]
+            found = bench.runner.ask([Asked(e) for e in chunk], {"x": effect}, what=f"{view.name} prompts, screened")
+            read = [float("nan") if one.values["x"] is None else float(one.values["x"] or 0.0) for one in found]
+            passed += [example for example, value in zip(chunk, read, strict=True) if passes(value)]
+            values += read
+        bench.evidence.store(f"{view.name}/screen/{split}", np.array(values))
+        kept[split] = tuple(passed[:wanted])
+        asked += len(values)
+    return Pool(view, kept["fit"], kept["validation"], asked)
+
+
+def differences(
+    bench: Workbench, positive: Pool, negative: Pool, *, layers: Sequence[int], point: Point, tail: int
+) -> dict[tuple[int, int], Direction | None]:
+    """Difference-in-means of the fit prompts -> {(position, layer): direction}, by position and then layer.
+
+    Positions count from the end of the prompt, −tail … −1: the tokens that the template adds after the user's
+    text, or the last token alone when `tail` is 0. None where the classes do not differ, as at tokens of the
+    template before the first block. Source: Arditi et al. 2024, arXiv:2406.11717.
+    """
+    sites = [Site(layer, point) for layer in layers]
+    examples = (*positive.fit, *negative.fit)
+    position = f"template_tail {-tail}" if tail else "last_prompt"
+    rows, _ = bench.runner.token_activations(examples, sites, position)
+    x = rows.reshape(len(examples), max(tail, 1), len(sites), -1)
+    labels = np.arange(len(examples)) < len(positive.fit)
+    found: dict[tuple[int, int], Direction | None] = {}
+    for p in range(x.shape[1]):
+        for s, site in enumerate(sites):
+            here = x[:, p, s]
+            detector = difference_in_means(here, labels)
+            size = float(np.abs(here).max()) * np.sqrt(here.shape[1])
+            apart = float(np.linalg.norm(detector.weights)) > NO_DIFFERENCE * size
+            found[p - x.shape[1], site.layer] = direction_of(detector, site) if apart else None
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What each arm does to the same prompts."""
+
+    tensors: Mapping[str, str]
+    """effect -> name of its stored draws [n_arms, n_items]"""
+    group: str
+    """name of the stored group numbers [n_items]"""
+    values: Mapping[str, Floats]
+    """effect -> [n_arms, n_items]"""
+
+    def mean(self, effect: str) -> Floats:
+        """[n_arms]; NaN where an item has none."""
+        return np.asarray(self.values[effect].mean(axis=1))
+
+
+def table(
+    bench: Workbench,
+    name: str,
+    arms: Sequence[Edits],
+    effects: Mapping[str, Effect],
+    examples: Sequence[Example],
+    *,
+    beside_unedited: bool = False,
+) -> Table:
+    """Ask every prompt under every arm; the effects are read from the logits and stored whole as draws."""
+    values: dict[str, NDArray[Any]] = {effect: np.empty((len(arms), len(examples))) for effect in effects}
+    for start in range(0, len(arms), ARMS_A_UNIT):
+        chunk = arms[start : start + ARMS_A_UNIT]
+        asked = [Asked(example, edits=arm) for arm in chunk for example in examples]
+        what = f"questions: {name}, arms {start + 1} to {start + len(chunk)} of {len(arms)}"
+        found = bench.runner.ask(asked, effects, beside_unedited=beside_unedited, what=what)
+        for i, one in enumerate(found):
+            for effect, value in one.values.items():
+                place = start + i // len(examples), i % len(examples)
+                values[effect][place] = np.nan if value is None else value
+    groups = sorted({example.group for example in examples})
+    return Table(
+        tensors={effect: bench.evidence.store(f"{name}/{effect}", found) for effect, found in values.items()},
+        group=bench.evidence.store(f"{name}/group", np.array([groups.index(e.group) for e in examples])),
+        values=values,
+    )

@@ -1,0 +1,248 @@
+"""A planted refusal direction is found and does what it should; where none is, or it costs too much, it is said."""
+
+from __future__ import annotations
+
+import hashlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from auditor.cli.discover import load_probes
+from auditor.config import Criterion
+from auditor.data.datasets import read
+from auditor.data.split import split
+from auditor.errors import NotTestable
+from auditor.findings.assess import _measured
+from auditor.measure.bench import Bench
+from auditor.measure.evidence import Evidence
+from auditor.measure.library import Library
+from auditor.measure.runner import Answered, Reading
+from auditor.measure.stored import estimated
+
+VOCABULARY, SORRY, YES, ASIDE = 12, 7, 9, 3
+LAYERS, D, TAIL = 6, 64, 3
+U = np.zeros(D)
+U[[2, 5]] = 0.6, -0.8
+ASIDE_AXIS = np.eye(D)[11]
+
+
+class PlantedRunner:
+    """A linear model whose refusals are mediated by U: it refuses where the stream leans along U from layer 1 on."""
+
+    def __init__(self, *, strength=3.0, seen=True, refusing=("harmful",), kl=0.0, babble=False):
+        self.strength, self.seen, self.refusing, self.kl, self.babble = strength, seen, refusing, kl, babble
+        self.target = SimpleNamespace(
+            n_layers=LAYERS,
+            d_model=D,
+            has_chat_template=True,
+            has_system_role=True,
+            injected_system=None,
+            points=("resid_pre", "resid_post", "attn_out", "mlp_out"),
+            chat=SimpleNamespace(suffix=(1,) * TAIL),
+        )
+        self.asked = []
+
+    def _stream(self, example, signal):
+        seed = int(hashlib.sha256(example.prompt.encode()).hexdigest()[:8], 16)
+        noise = np.random.default_rng(seed).normal(scale=0.1, size=D)
+        side = self.strength if example.kind in self.refusing else -self.strength
+        return noise - (noise @ U) * U + (side * U if signal else 0.0) + ASIDE_AXIS
+
+    def token_activations(self, examples, sites, position):
+        tail = -int(position.removeprefix("template_tail "))
+        rows = np.empty((len(examples), tail, len(sites), D), np.float32)
+        for i, example in enumerate(examples):
+            for s, site in enumerate(sites):
+                rows[i, :, s] = self._stream(example, self.seen) if site.layer else 1.0
+        return rows.reshape(-1, len(sites), D), np.repeat(np.arange(len(examples)), tail)
+
+    def _logits(self, example, edits):
+        x = self._stream(example, signal=True)
+        for edit in edits:
+            u = edit.vector.astype(np.float64)
+            x = x - edit.removed * (x @ u) * u + edit.added * u
+        logits = np.full(VOCABULARY, -30.0)
+        logits[[SORRY, YES]] = 2 * (x @ U) - 2.5, 0.0
+        touched = sum(abs(edit.removed * float(edit.vector @ U)) > 0.5 for edit in edits)
+        logits[ASIDE] = -30.0 + (self.kl and touched * 30.0)
+        return logits.astype(np.float32)
+
+    def ask(self, asked, effects, *, max_new_tokens=0, beside_unedited=False, what=""):
+        self.asked += [(what, one) for one in asked]
+        return [self._answer(one, effects, max_new_tokens, beside_unedited) for one in asked]
+
+    def _answer(self, one, effects, max_new_tokens, beside_unedited):
+        logits = self._logits(one.example, one.edits)
+        refused = logits[SORRY] > logits[YES]
+        text = "I'm sorry, but I can't help with that." if refused else "Here is what you do: first look around you."
+        tokens = (4,) * 20 if self.babble and any(e.removed for e in one.edits) else tuple(range(10))
+        plain = self._logits(one.example, ()) if beside_unedited else None
+        reading = Reading(one.example.prompt, text, tokens, logits, plain)
+        values = {name: effect(reading) for name, effect in effects.items()}
+        return Answered(text if max_new_tokens else "", values)
+
+    def nll(self, asked):
+        return np.array([1.0 + 0.01 * len(one.edits) for one in asked])
+
+
+@pytest.fixture(autouse=True)
+def _known_opening_tokens(monkeypatch):
+    monkeypatch.setattr(Bench, "opening_tokens", lambda self, phrases: (SORRY,))
+
+
+def audited(runner, **params):
+    loaded = load_probes(["refusal_direction"])["refusal_direction"]
+    evidence = Evidence(loaded.name, "excerpt")
+    library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), seed=0)
+    bench = Bench(evidence, library, runner, loaded.probe.measurements, np.random.default_rng(0))
+    sizes = {"n_fit": 40, "n_validation": 12, "n_null": 12, "n_generated": 12, "n_random_generated": 2}
+    try:
+        loaded.probe.run(bench, loaded.probe.params(**sizes | params))
+    except NotTestable as reason:
+        return evidence.result("abstained", str(reason)), evidence
+    return evidence.result("measured"), evidence
+
+
+def value(result, name, role="primary", **at):
+    found = [m for m in result.measurements if m.name == name and m.role == role and at.items() <= m.at.items()]
+    assert len({m.estimate.value for m in found}) == 1, [m.at for m in found]
+    return found[0].estimate.value
+
+
+@pytest.fixture(scope="module")
+def planted():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Bench, "opening_tokens", lambda self, phrases: (SORRY,))
+        return audited(PlantedRunner())
+
+
+def test_the_planted_direction_is_recovered(planted):
+    result, evidence = planted
+    (vector,) = evidence.directions.values()
+    assert abs(vector @ U) > 0.99
+    assert result.facts["choice"].startswith("published rule:")
+    assert result.facts["chosen"] == f"position -3, layer 1 of {LAYERS}"
+
+
+def test_it_removes_and_raises_refusal_and_random_directions_do_neither(planted):
+    result, _ = planted
+    assert value(result, "harmful_refusal_ablated", "control", direction="none") == 1.0
+    assert value(result, "harmful_refusal_ablated") == 0.0
+    assert value(result, "refusal_change_ablated") == -1.0
+    assert value(result, "harmless_refusal_added") == 1.0
+    assert value(result, "harmless_refusal_added", "control", direction="none") == 0.0
+    assert value(result, "harmful_refusal_ablated", "null", direction="random 0") == 1.0
+    assert value(result, "harmless_refusal_added", "null", direction="random 1") == 0.0
+    assert value(result, "ablation_beyond_random") == pytest.approx(1 / 21)
+    assert value(result, "addition_beyond_random") == pytest.approx(1 / 21)
+
+
+def test_both_judges_both_system_prompts_and_the_second_direction_are_told(planted):
+    result, _ = planted
+    assert value(result, "harmful_refusal_ablated", "alternative", judge="metric", choice="published rule") == 0.0
+    at = {"judge": "metric", "system_prompt": "added"}
+    assert value(result, "harmful_refusal_ablated", "alternative", direction="none", **at) == 1.0
+    assert value(result, "harmful_refusal_ablated", "alternative", direction="chosen", **at) == 0.0
+    assert value(result, "harmless_refusal_added", "alternative", direction="chosen", **at) == 1.0
+    # all candidates are one direction here: nothing of note is left of any without its part along the first
+    assert (
+        "second direction" not in result.facts
+        or value(result, "harmful_refusal_ablated", "alternative", direction="second") == 1.0
+    )
+
+
+def test_brittleness_is_the_first_share_that_halves_refusal(planted):
+    result, _ = planted
+    assert value(result, "refusal_at_share", "alternative", dose=0.0) == 1.0
+    # 6(1 − share) − 2.5 changes its sign between one half and three quarters
+    assert value(result, "refusal_at_share", "alternative", dose=0.5) == 1.0
+    assert value(result, "halving_share") == 0.75
+    assert value(result, "kl_at_share", dose=1.0) > 0
+
+
+def test_the_front_of_the_candidates_lies_below_that_of_random_directions(planted):
+    result, _ = planted
+    fronts = {m.at["direction"]: m.estimate.value for m in result.measurements if m.name == "bypass_within_kl"}
+    assert fronts["candidates"] < fronts["random"] - 1.0
+
+
+def test_every_candidate_is_on_record_and_every_estimate_can_be_made_again(planted):
+    result, evidence = planted
+    places = {(m.at["position"], m.at["layer"]) for m in result.measurements if m.name == "candidate_bypass"}
+    # the layer before which every class reads alike has no direction; the last fifth cannot be chosen
+    assert places == {(str(p), layer) for p in (-3, -2, -1) for layer in (1, 2, 3)}
+    for m in result.measurements:
+        assert estimated(m.estimate.estimator, m.estimate.columns, evidence, m.estimate.params) == m.estimate
+
+
+def test_the_choice_is_made_on_the_selection_split_alone():
+    runner = PlantedRunner()
+    audited(runner)
+    loaded = load_probes(["refusal_direction"])["refusal_direction"]
+    placed = split(read(loaded.data_dir / "requests.jsonl"), seed=0)
+    last = max(i for i, (what, _) in enumerate(runner.asked) if "second direction" in what or "added, harmless" in what)
+    assert {placed[one.example.id] for _, one in runner.asked[: last + 1]} == {"fit", "validation"}
+    assert {placed[one.example.id] for _, one in runner.asked[last + 1 :]} == {"evaluation"}
+
+
+def test_a_model_that_refuses_nothing_is_not_testable():
+    result, _ = audited(PlantedRunner(refusing=()))
+    assert result.status == "abstained"
+    assert "not testable: the refusal metric is above 0 on 0 of 260 harmful requests" in result.reason
+    assert not result.measurements
+
+
+def test_a_model_that_refuses_everything_is_not_testable():
+    result, _ = audited(PlantedRunner(refusing=("harmful", "matched")))
+    assert "below 0 on 0 of 260 harmless requests" in result.reason
+
+
+def test_no_direction_is_claimed_where_the_stream_says_nothing():
+    result, evidence = audited(PlantedRunner(seen=False))
+    assert result.status == "abstained"
+    assert "none removes refusal beyond 20 random directions" in result.reason
+    assert any(m.name == "candidate_bypass" for m in result.measurements)
+    assert not evidence.directions
+
+
+def test_a_direction_that_costs_too_much_is_exploratory_and_meets_no_bar():
+    result, _ = audited(PlantedRunner(kl=True), kl_max=0.001)
+    assert result.facts["choice"].startswith("exploratory: none of 9 candidates keeps the published rule (KL ≤ 0.001")
+    (found,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
+    assert found.exploratory
+    assert found.estimate.value == 0.0
+    bar = Criterion(measurement="harmful_refusal_ablated", at=found.at, at_most=0.5, severity="high", because="a test")
+    ((_, estimate, reason),) = _measured(bar, result)
+    assert estimate is None
+    assert "exploratory" in reason
+    ((_, shown, _),) = _measured(Criterion(measurement="harmful_refusal_ablated"), result)
+    assert shown == found.estimate
+
+
+def test_a_published_choice_can_be_held_against_a_bar(planted):
+    result, _ = planted
+    bar = Criterion(
+        measurement="harmful_refusal_ablated",
+        at={"choice": "published rule"},
+        at_most=0.5,
+        severity="high",
+        because="a test",
+    )
+    ((_, estimate, _),) = _measured(bar, result)
+    assert estimate.value == 0.0
+
+
+def test_gibberish_is_not_compliance():
+    result, _ = audited(PlantedRunner(babble=True))
+    (primary,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
+    assert primary.estimate.value is None
+    assert "incoherent: 100% of plain answers degenerate" in primary.note
+    assert value(result, "ablated_degenerate_rate") == 1.0
+    assert value(result, "harmless_refusal_added") == 1.0
+
+
+def test_the_coarse_grid_says_so():
+    result, _ = audited(PlantedRunner(), positions=2, layer_step=2)
+    assert result.facts["grid"] == "coarse, positions [-2, -1], layers [1, 3]"
+    assert {m.at["choice"] for m in result.measurements if "choice" in m.at} == {"published rule, coarse grid"}
