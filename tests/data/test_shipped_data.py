@@ -24,7 +24,13 @@ from auditor.measure.metrics import auroc
 ROOT = Path(__file__).resolve().parents[2]
 DATA = ROOT / "probes" / "data"
 TRUTH = ("truth_animals", "truth_cities", "truth_companies", "truth_people", "truth_translations")
-NAMES = ("requests", *TRUTH)
+NAMES = (
+    "requests",
+    *TRUTH,
+    *("trait_sentiment", "trait_sycophancy"),
+    *("falsehood_pairs", "falsehood_questions", "falsehood_scenarios"),
+)
+ORGANISM = ROOT / "auditor" / "organisms" / "data"
 LEAST, MOST = 0.35, 0.65
 
 
@@ -55,7 +61,8 @@ def test_the_names_are_all_there_is() -> None:
 def test_rebuilding_gives_the_shipped_files(tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(tool, monkeypatch, "--check") == 0
     assert run(tool, monkeypatch, "--out", str(tmp_path)) == 0
-    assert {path.name for path in tmp_path.iterdir()} == {p.name for p in DATA.iterdir() if p.is_file()}
+    kept = {p.name for folder in (DATA, ORGANISM) for p in folder.iterdir() if p.is_file()}
+    assert {path.name for path in tmp_path.iterdir()} == kept
     for name in NAMES:
         path = tmp_path / f"{name}.jsonl"
         assert path.read_bytes() == (DATA / path.name).read_bytes()
