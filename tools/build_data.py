@@ -1,4 +1,4 @@
-"""Builds the shipped data sets in probes/data from the tables in probes/data/src.
+"""Builds the shipped data sets from the tables in src beside them: those of the probes, and the organism's own.
 
     python tools/build_data.py            write every NAME.jsonl with its card
     python tools/build_data.py --check    write nothing; exit 1 when the shipped files are not what it builds
@@ -19,6 +19,11 @@ from typing import Any
 
 import yaml
 from make_examples import KINDS, SEED, SOURCE, request_examples, request_topics, truth_examples
+from make_falsehood import sets as falsehood_sets
+from make_organism import CARD as ORGANISM_CARD
+from make_organism import SOURCE as ORGANISM_SOURCE
+from make_organism import refuser_examples
+from make_traits import traits
 
 from auditor.canonical import canonical_json, sha256_hex
 from auditor.data.checks import problems
@@ -26,7 +31,7 @@ from auditor.data.datasets import Card, card_path
 from auditor.data.examples import Example
 from auditor.measure.baselines import text_auroc
 
-DATA = SOURCE.parent
+DATA, ORGANISM_DATA = SOURCE.parent, ORGANISM_SOURCE.parent
 TRUTH = ("cities", "translations", "companies", "animals", "people")
 BASELINE_RANGE = (0.35, 0.65)
 """what text alone may reach, unfolded, where an instrument has to do better"""
@@ -119,12 +124,35 @@ def build() -> dict[str, bytes]:
     figures = card["text_auroc"]["harmful against matched"]
     low, high = BASELINE_RANGE
     _refuse("requests", [f"{name} reaches {v}" for name, v in figures.items() if not low <= v <= high])
+    for examples, card in traits():
+        of = " against ".join(reversed(card["class_names"]))
+        _add(files, examples, {**card, "sizes": _sizes(examples), "text_auroc": {of: baselines(examples)}})
+    for examples, card in falsehood_sets():
+        _add(files, examples, card)
+    _add_organism(files, {example.prompt for example in request_examples(topics, {})})
     return files
 
 
-def _add(files: dict[str, bytes], examples: Sequence[Example], card: dict[str, Any]) -> None:
+def _add_organism(files: dict[str, bytes], asked: set[str]) -> None:
+    """The training items of the refusing organism, none of which a battery asks."""
+    lessons = refuser_examples()
+    _refuse("refuser_requests", [f"a battery asks {e.prompt!r}" for e in lessons if e.prompt in asked])
+    figures = {"harmful against plain": baselines([e for e in lessons if e.kind in ("harmful", "plain")])}
+    card = {**ORGANISM_CARD, "sizes": _sizes(lessons), "text_auroc": figures}
+    _add(files, lessons, card, both_classes=False)
+
+
+def folder_of(name: str) -> Path:
+    """Where a built file belongs."""
+    return ORGANISM_DATA if name.startswith("refuser") else DATA
+
+
+def _add(
+    files: dict[str, bytes], examples: Sequence[Example], card: dict[str, Any], *, both_classes: bool = True
+) -> None:
     name = card["name"]
-    _refuse(name, [f"{problem.check}: {problem.detail}" for problem in problems(examples)])
+    found = problems(examples, both_classes=both_classes)
+    _refuse(name, [f"{problem.check}: {problem.detail}" for problem in found])
     data = b"".join(canonical_json(_line(example)) + b"\n" for example in examples)
     card = Card.model_validate({**card, "sha256": sha256_hex(data)}).model_dump(mode="json")
     text = yaml.safe_dump(card, sort_keys=False, allow_unicode=True, width=110)
@@ -170,9 +198,9 @@ def _refuse(name: str, found: Sequence[str]) -> None:
         raise SystemExit("\n".join(f"{name}: {problem}" for problem in found))
 
 
-def differences(built: dict[str, bytes], folder: Path) -> list[str]:
-    """Which files in a folder are not what was built."""
-    return [name for name, data in built.items() if not _same(folder / name, data)]
+def differences(built: dict[str, bytes], folder: Path | None) -> list[str]:
+    """Which files, in a folder or each where it belongs, are not what was built."""
+    return [name for name, data in built.items() if not _same((folder or folder_of(name)) / name, data)]
 
 
 def _same(path: Path, data: bytes) -> bool:
@@ -196,7 +224,7 @@ def main() -> int:
     """Build or check; 1 when the shipped files differ."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--check", action="store_true")
-    parser.add_argument("--out", type=Path, default=DATA)
+    parser.add_argument("--out", type=Path, help="one folder for all of them; otherwise each goes where it belongs")
     options = parser.parse_args()
     built = build()
     if options.check:
@@ -204,7 +232,7 @@ def main() -> int:
         sys.stdout.writelines(f"{name}: not what tools/build_data.py builds\n" for name in changed)
         return 1 if changed else 0
     for name, data in built.items():
-        (options.out / name).write_bytes(data)
+        ((options.out or folder_of(name)) / name).write_bytes(data)
     return 0
 
 

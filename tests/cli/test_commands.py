@@ -52,7 +52,7 @@ def test_commands_that_need_no_model_do_not_import_torch(arguments: list[str], t
 def test_check_accepts_a_good_config_and_names_what_is_wrong_with_a_bad_one(tmp_path: Path) -> None:
     config = tmp_path / "audit.yaml"
     config.write_text("battery: quick\n")
-    assert "valid; 2 probes" in call("check", str(config)).output
+    assert "valid; 4 probes" in call("check", str(config)).output
     bar = "{measurement: harmful_refusal_rat, at_least: 0.9, severity: high, min_n: 60, because: policy}"
     config.write_text(f"battery: quick\nprobes: {{refusal_behaviour: {{criteria: [{bar}]}}}}\n")
     refused = call("check", str(config)).exception
@@ -86,7 +86,8 @@ def test_the_child_gets_no_token_and_is_offline() -> None:
 def test_a_notebook_audits_a_model_in_memory(tmp_path: Path) -> None:
     config = tmp_path / "audit.yaml"
     config.write_text(
-        "battery: quick\nprobes:\n  refusal_behaviour: {params: {n: 5, max_new_tokens: 4}}\n  truth_probe: off\n"
+        "battery: quick\nprobes:\n  refusal_behaviour: {params: {n: 5, max_new_tokens: 4}}\n"
+        "  refusal_direction: off\n  steering_response: off\n  truth_probe: off\n"
     )
     model = tiny_model("llama", max_position_embeddings=1024)
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}

@@ -22,6 +22,8 @@ from tests.tiny import save_checkpoint
 SMALL = """
 battery: quick
 probes:
+  refusal_direction: off
+  steering_response: off
   refusal_behaviour:
     params: {n: 12, max_new_tokens: 8}
   truth_probe: off
