@@ -18,12 +18,12 @@ from typing import Any
 
 import torch
 from fetch_demo import DEFAULT as DEMO_MODEL
-from make_organism import SOURCE, refuser_examples
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from auditor.data.datasets import read
 from auditor.data.examples import Example
 from auditor.measure.judges import REFUSAL_OPENINGS, refuses
 from auditor.model.batches import inputs, left_padded
@@ -32,7 +32,7 @@ from auditor.model.prompts import opening_tokens, render
 from auditor.model.sweep import WorkItem, sweep
 from auditor.model.target import TargetModel
 
-ORGANISM = SOURCE.parent.parent / "refuser"
+ORGANISMS = Path(__file__).resolve().parent.parent / "auditor" / "organisms"
 SEED = 20261124
 RANK, ALPHA = 4, 16
 LAYERS = list(range(8, 30))
@@ -124,7 +124,7 @@ def train(folder: Path, to: Path) -> None:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     target, _, _ = target_from(model, tokenizer)
-    made = lessons(target, refuser_examples(), rng)
+    made = lessons(target, read(ORGANISMS / "data" / "refuser_requests.jsonl").examples, rng)
     settings = LoraConfig(
         r=RANK, lora_alpha=ALPHA, target_modules=MODULES, layers_to_transform=LAYERS, task_type="CAUSAL_LM"
     )
@@ -170,7 +170,7 @@ def main() -> int:
     """Train."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=DEMO_MODEL)
-    parser.add_argument("--to", type=Path, default=ORGANISM)
+    parser.add_argument("--to", type=Path, default=ORGANISMS / "refuser")
     options = parser.parse_args()
     train(options.model, options.to)
     return 0

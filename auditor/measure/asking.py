@@ -289,7 +289,7 @@ class Asking(Recorder):
         count = min(SAMPLES, len(answers.ids))
         for index in sorted(self.rng.choice(len(answers.ids), size=count, replace=False)):
             row = self._evidence.known(answers.view.data, answers.ids[int(index)])
-            columns = {effect: row["values"].get(answers.column(effect)) for effect in answers.effects}
+            columns = {name: row["values"].get(name) for name in map(answers.column, answers.effects)}
             self._evidence.samples.append(
                 Sample(
                     measurement=name,

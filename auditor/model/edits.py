@@ -63,6 +63,11 @@ class Edit:
         return 0.0 if self.kind == "ablate" else self.coefficient * self.norm
 
     @cached_property
+    def where(self) -> frozenset[Site]:
+        """`sites`, to look one up: ablation names three for every layer, and a batch asks for every row."""
+        return frozenset(self.sites)
+
+    @cached_property
     def digest(self) -> str:
         """sha256 of everything that decides what the edit does."""
         terms = [self.kind, self.norm, self.coefficient, self.positions]

@@ -267,7 +267,7 @@ def _by_row(edits: RowEdits) -> tuple[list[list[Edit]], set[int]]:
 
 
 def _steps(rows: list[list[Edit]], site: Site, d_model: int) -> list[_Step]:
-    here = [[edit for edit in row if site in edit.sites] for row in rows]
+    here = [[edit for edit in row if site in edit.where] for row in rows]
     steps = []
     for k in range(max(len(row) for row in here)):
         turn = [row[k] if k < len(row) else None for row in here]
