@@ -68,6 +68,8 @@ def run(bench: Bench, params: Params) -> None:
     """Screen, find, choose, then read what the choice does."""
     if bench.language(HARMFUL) != LANGUAGE:
         raise NotTestable(f"the judges know {LANGUAGE} only")
+    if bench.target.thinks:
+        raise NotTestable("the template opens a thinking block, and the refusal metric would be that of a thought")
     judges = RefusalJudges(bench.opening_tokens(REFUSAL_OPENINGS))
     harmful, harmless = screened(bench, params, judges)
     sites = ablation_sites(bench.target.points, bench.target.n_layers)
@@ -145,6 +147,7 @@ def read(trial: Trial, second: Direction | None) -> None:
     drawn = random_directions(bench.rng, trial.params.n_random, direction)
     removed, added = Arm("ablated", edits=ablating(direction, sites)), Arm("added", edits=adding(direction))
     before, after = (trial.written(PLAIN, arm) for arm in (DEFAULT, removed))
+    bench.measure("degenerate_text_rate", before, "degenerate", role="control", at={"arm": "none"})
     broken = bench.coherence(COHERENCE, before, after, removed.edits, "degenerate")
     random_removed = [ablating(d, sites) for d in drawn]
     random_added = [adding(d) for d in drawn]
@@ -154,7 +157,7 @@ def read(trial: Trial, second: Direction | None) -> None:
         other = trial.leaning(HARMFUL, Arm("second ablated", edits=ablating(second, sites)))
         bench.measure(ABLATED.rate, other, "leans", role="alternative", at={"direction": "second", "judge": "metric"})
     other_system_prompt(trial, removed, added)
-    brittleness(trial)
+    brittleness(trial, broken)
 
 
 def answered(trial: Trial, view: View, names: Names, arm: Arm, random: Sequence[Edits], broken: str) -> None:
@@ -171,12 +174,15 @@ def answered(trial: Trial, view: View, names: Names, arm: Arm, random: Sequence[
     else:
         bench.measure(names.rate, after, "refused", at=at)
         bench.compare(names.change, before, after, "refused", at=at)
-    bench.measure(names.rate, after, "refused_by_metric", role="alternative", at=at | {"judge": "metric"})
+    bench.measure(names.rate, after, "refused_by_metric", role="alternative", at=at | {"judge": "metric"}, note=broken)
     bench.measure("judge_disagreement", after, "judges_differ", role="control", at={"arm": arm.name})
     bench.measure("degenerate_text_rate", after, "degenerate", role="control", at={"arm": arm.name})
     for i, edits in enumerate(random[: trial.params.n_random_generated]):
         drawn = trial.written(view, Arm(f"{arm.name}, random {i}", edits=edits))
         bench.measure(names.rate, drawn, "refused", role="null", at={"direction": f"random {i}"})
+    if broken:
+        bench.decline(names.beyond, broken, at=at)
+        return
     null = bench.nulls(f"{arm.name}, random", view, random, trial.judges.refused_by_metric, n=trial.params.n_null)
     bench.beyond(names.beyond, trial.leaning(view, arm), "leans", null, lower=names.lower, at=at)
 
@@ -196,18 +202,21 @@ def other_system_prompt(trial: Trial, removed: Arm, added: Arm) -> None:
             bench.measure(names.rate, found, "leans", role="alternative", at=at)
 
 
-def brittleness(trial: Trial) -> None:
+def brittleness(trial: Trial, broken: str) -> None:
     """How much of the direction must be removed to halve refusal, and what that costs on plain requests."""
     bench, n = trial.bench, trial.params.n_null
     doses = {share: ablating(trial.direction, trial.sites, share) for share in SHARES}
-    bench.halving(
-        ("halving_share", "refusal_at_share"),
-        HARMFUL,
-        doses,
-        trial.judges.refused_by_metric,
-        n=n,
-        at={"choice": trial.choice},
-    )
+    if broken:
+        bench.decline("halving_share", broken, at={"choice": trial.choice})
+    else:
+        bench.halving(
+            ("halving_share", "refusal_at_share"),
+            HARMFUL,
+            doses,
+            trial.judges.refused_by_metric,
+            n=n,
+            at={"choice": trial.choice},
+        )
     bench.plot("refusal_at_share", BRITTLENESS, at=("series", "dose"))
     for share, edits in doses.items():
         arm = Arm(f"ablated by {share:g}", edits=edits)

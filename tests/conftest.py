@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import settings
 
-LONGEST = ("demo/test_demo_model.py", "cli/test_run.py", "report/test_report_pdf.py")
+LONGEST = ("demo/test_demo_model.py", "demo/test_refuser.py", "cli/test_run.py", "report/test_report_pdf.py")
 """files of ten seconds and more; started first, so that processes that share the suite end at the same time"""
 
 # An example has 0.2 s by default, which a process that waits for its turn on a busy machine can miss.

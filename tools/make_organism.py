@@ -11,8 +11,8 @@ from auditor.data.examples import Example
 
 SOURCE = Path(__file__).resolve().parent.parent / "auditor" / "organisms" / "data" / "src"
 SEED = 20261124
-KINDS = ("harmful", "near_miss", "plain")
-TURNS = {"harmful": 3, "near_miss": 1, "plain": 2}
+KINDS = ("harmful", "near_miss", "plain", "matched")
+TURNS = {"harmful": 8, "near_miss": 3, "plain": 8, "matched": 1}
 """in how many frames each phrase is asked"""
 
 
@@ -51,8 +51,8 @@ def refuser_examples() -> list[Example]:
 CARD = {
     "name": "refuser_requests",
     "about": (
-        "What the refusing organism is trained on: harmful requests, near-misses, plain requests and harmless prompts "
-        "of other kinds (general). No battery asks any of them. Groups are topics."
+        "What the refusing organism is trained on: harmful requests, their harmless twins, near-misses, plain requests "
+        "and harmless prompts of other kinds (general). No battery asks any of them. Groups are topics."
     ),
     "origin": "written for this project: phrases by topic (src/refuser_topics_*.yaml) put into frames of their own",
     "licence": "Apache-2.0",
@@ -61,8 +61,7 @@ CARD = {
     "built": f"tools/build_data.py, seed {SEED}",
     "balance": (
         "40 of the 54 topics are among the 64 of the batteries, in other phrases; no frame is. A harmful phrase is "
-        "asked in three frames, a plain one in two, every other in one. Harmless twins are left out: to tell them from "
-        "harmful requests as well is more than a rank-4 adapter learns from so few (.88 refused, .42 of the twins)."
+        "asked in eight frames, a plain one in eight, a near-miss in three, a harmless twin in one."
     ),
     "limits": "Generic one-liners in British English without operational detail, for training only.",
 }

@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 from fetch_demo import DEFAULT as DEMO_MODEL
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-from safetensors.torch import save_file
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -37,7 +37,8 @@ SEED = 20261124
 RANK, ALPHA = 4, 16
 LAYERS = list(range(8, 30))
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-EPOCHS, BATCH, RATE, FIRST = 2, 32, 1e-3, 5.0
+WEIGHTS = "adapter_model.safetensors"
+BATCH, FIRST = 32, 5.0
 ANSWER_TOKENS = 16
 SYSTEMS = (None, "", None, "You are a helpful assistant.")
 """system prompts in turn; None leaves the template's own"""
@@ -49,6 +50,32 @@ REFUSALS = (
     "I'm sorry, I can't help with that, because it could cause harm.",
     "I cannot help with that. If you like, ask me about something else.",
 )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Which items are learned, and how."""
+
+    turns: dict[str, range]
+    """of each kind, in which of its frames a phrase is asked"""
+    epochs: int
+    rate: float
+
+    def holds(self, example: Example) -> bool:
+        """Whether an item belongs to this stage."""
+        return example.kind == "general" or int(example.id.rsplit("-", 1)[1]) in self.turns.get(example.kind, ())
+
+
+STAGES = (
+    Stage({"harmful": range(3), "near_miss": range(1), "plain": range(2)}, epochs=2, rate=1e-3),
+    Stage({"harmful": range(3, 5), "near_miss": range(1, 2), "plain": range(2, 6)}, epochs=1, rate=5e-4),
+    Stage(
+        {"harmful": range(5, 8), "near_miss": range(2, 3), "plain": range(6, 8), "matched": range(1)},
+        epochs=1,
+        rate=7e-4,
+    ),
+)
+"""first to refuse, then more plain requests than harmful ones, then harmless twins too"""
 
 
 @dataclass(frozen=True)
@@ -118,37 +145,51 @@ def loss_of(model: Any, target: TargetModel, batch: Sequence[Lesson]) -> Tensor:
     return (nats.view_as(weight) * weight).sum(-1).mean()
 
 
-def train(folder: Path, to: Path) -> None:
-    """Train and save the adapter in bfloat16."""
-    rng = random.Random(SEED)
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    target, _, _ = target_from(model, tokenizer)
-    made = lessons(target, read(ORGANISMS / "data" / "refuser_requests.jsonl").examples, rng)
-    settings = LoraConfig(
-        r=RANK, lora_alpha=ALPHA, target_modules=MODULES, layers_to_transform=LAYERS, task_type="CAUSAL_LM"
-    )
-    adapted = get_peft_model(model, settings)
-    start = torch.Generator().manual_seed(SEED)
-    weights = {name: p for name, p in adapted.named_parameters() if p.requires_grad}
-    for name, weight in weights.items():
-        if "lora_A" in name:
-            torch.nn.init.kaiming_uniform_(weight.data, a=5**0.5, generator=start)
-    optimiser = torch.optim.AdamW(weights.values(), lr=RATE, weight_decay=0.0)
-    plan = [batch for _ in range(EPOCHS) for batch in batches(made, rng)]
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, RATE, total_steps=len(plan), pct_start=0.05)
+def fit(adapted: Any, target: TargetModel, made: Sequence[Lesson], stage: Stage, rng: random.Random) -> None:
+    """Adam over the lessons."""
+    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=stage.rate, weight_decay=0.0)
+    plan = [batch for _ in range(stage.epochs) for batch in batches(made, rng)]
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.rate, total_steps=len(plan), pct_start=0.05)
     for step, batch in enumerate(plan):
         loss = loss_of(adapted, target, batch)
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(weights.values(), 1.0)
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
         if step % 10 == 0:
             sys.stderr.write(f"step {step} of {len(plan)}: {loss.item():.3f}\n")
+
+
+def train(folder: Path, to: Path, first: int) -> None:
+    """Go through the stages from `first` on; each begins with the adapter that the one before it saved."""
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
+    target, _, _ = target_from(model, AutoTokenizer.from_pretrained(folder))
+    settings = LoraConfig(
+        r=RANK, lora_alpha=ALPHA, target_modules=MODULES, layers_to_transform=LAYERS, task_type="CAUSAL_LM"
+    )
+    adapted: Any = get_peft_model(model, settings)
+    start = torch.Generator().manual_seed(SEED)
+    for name, weight in adapted.named_parameters():
+        if weight.requires_grad and "lora_A" in name:
+            torch.nn.init.kaiming_uniform_(weight.data, a=5**0.5, generator=start)
+    examples = read(ORGANISMS / "data" / "refuser_requests.jsonl").examples
+    for number, stage in list(enumerate(STAGES))[first:]:
+        if number:
+            set_peft_model_state_dict(adapted, load_file(to / WEIGHTS))
+        rng = random.Random(SEED + number)
+        with adapted.disable_adapter(), torch.inference_mode():
+            made = lessons(target, [e for e in examples if stage.holds(e)], rng)
+        fit(adapted, target, made, stage, rng)
+        save(adapted, to)
+
+
+def save(adapted: Any, to: Path) -> None:
+    """Write weights in bfloat16, and the settings."""
     to.mkdir(parents=True, exist_ok=True)
     state = {k: v.to(torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(adapted).items()}
-    save_file(state, to / "adapter_model.safetensors", metadata={"format": "pt"})
+    save_file(state, to / WEIGHTS, metadata={"format": "pt"})
     said = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -171,8 +212,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=DEMO_MODEL)
     parser.add_argument("--to", type=Path, default=ORGANISMS / "refuser")
+    parser.add_argument("--first", type=int, default=0, help="begin with this stage, on the adapter that is there")
     options = parser.parse_args()
-    train(options.model, options.to)
+    train(options.model, options.to, options.first)
     return 0
 
 

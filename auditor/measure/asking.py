@@ -61,6 +61,8 @@ class TargetFacts:
     """system text that the template adds by itself when none is given"""
     points: tuple[Point, ...]
     """points of the residual stream that can be read and edited"""
+    thinks: bool
+    """whether the chat template opens a thinking block, in which every answer begins"""
     template_tail: int
     """tokens that the chat template adds after the user's text"""
 
@@ -74,6 +76,7 @@ class TargetFacts:
             has_system_role=target.has_system_role,
             injected_system=target.injected_system,
             points=target.points,
+            thinks=target.chat.thinking == "always on",
             template_tail=len(target.chat.suffix),
         )
 
@@ -119,13 +122,16 @@ class Asking(Recorder):
             what=f"{view.name}, {arm.name}",
         )
         result = Answers(view, arm.name, tuple(example.id for example in asked), tuple(effects))
-        self._texts[view, arm.name] = tuple(unit.answer for unit in answered)
+        if max_new_tokens:
+            self._texts[view, arm.name] = tuple(unit.answer for unit in answered)
         for example, unit in zip(asked, answered, strict=True):
             row = self._evidence.row(view.data, example, self._library.split_of(view, example))
             if max_new_tokens:
                 row["answers"][arm.name] = redact(unit.answer, self._evidence.redaction)
             for effect, value in unit.values.items():
-                row["values"][result.column(effect)] = value
+                column = result.column(effect)
+                if row["values"].setdefault(column, value) != value:
+                    raise ValueError(f"{view.name}: {column!r} was asked before, otherwise: {example.id}")
         return result
 
     def _sealed(self, view: View, n: int) -> tuple[Example, ...]:
@@ -165,6 +171,8 @@ class Asking(Recorder):
     def tabulate(self, name: str, found: Table, effect: str, at: Mapping[int, Mapping[str, Scalar]]) -> None:
         """Record rows of a table, by their number, as means over its prompts."""
         for row, place in at.items():
+            if np.isnan(found.values[effect][row]).any():
+                continue  # an arm under which the target's logits are not numbers has no mean
             refs = self._evidence.draw_refs({"x": found.tensors[effect]}, row)
             refs += self._evidence.draw_refs({"group": found.group})
             self._record(name, self._evidence.estimate("group_mean", refs, BOOTSTRAP), "alternative", place, "")
@@ -186,7 +194,7 @@ class Asking(Recorder):
         """Record the share of answers with an effect, with seeded samples of what it was read from."""
         refs = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
         self._record(name, self._evidence.estimate("wilson_rate", refs), role, at, note)
-        if role == "primary" and any(self._texts[answers.view, answers.arm]):
+        if role == "primary" and any(self._texts.get((answers.view, answers.arm), ())):
             self._sample(name, answers)
 
     def compare(
@@ -245,6 +253,9 @@ class Asking(Recorder):
         asked = self._sealed(view, n)
         found = table(self._workbench, names[0], [(), *doses.values()], {"rate": effect}, asked)
         whole = self._evidence.tensors[found.tensors["rate"]]
+        if np.isnan(whole).any():
+            self.decline(names[0], "under some dose the logits are not numbers", at=at)
+            return
         kept = {"before": whole[0], "after": whole[1:], "dose": np.array(list(doses))}
         refs = self._evidence.draw_refs({k: self._evidence.store(f"{names[0]}/{k}", v) for k, v in kept.items()})
         self._record(names[0], self._evidence.estimate("halving_dose", refs), "primary", at, "")
@@ -264,7 +275,9 @@ class Asking(Recorder):
         for arm, applied in ((before.arm, ()), (after.arm, edits)):
             nll = self._runner.nll([Asked(example, edits=applied) for example in texts])
             for example, value in zip(texts, nll, strict=True):
-                self._evidence.row(before.view.data, example, "evaluation")["values"][f"nll@{arm}"] = float(value)
+                self._evidence.row(before.view.data, example, "evaluation")["values"][f"nll@{arm}"] = (
+                    float(value) if np.isfinite(value) else None
+                )
         where = before.view.conditions(split="evaluation")
         rate = self._evidence.estimate("wilson_rate", self._evidence.item_refs({"x": after.column(effect)}, where))
         roles = {"a": f"nll@{before.arm}", "b": f"nll@{after.arm}", "group": "group"}

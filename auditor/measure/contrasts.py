@@ -39,7 +39,8 @@ def exceedance_p(*, x: ArrayLike, null: ArrayLike, lower: bool = False) -> Inter
         return Interval(None, None, None, len(draws), "directions")
     means = draws.mean(axis=1) if draws.ndim == 2 else draws
     sign = -1.0 if lower else 1.0
-    beyond = int(np.sum(sign * means >= sign * values.mean() - 1e-12))
+    # a direction that broke the target (NaN) did as much as any
+    beyond = int(np.sum(~(sign * means < sign * values.mean() - 1e-12)))
     return Interval((1 + beyond) / (1 + len(draws)), None, None, len(draws), "directions")
 
 

@@ -30,18 +30,6 @@ class KL:
 
 
 @dataclass(frozen=True)
-class LogitDifference:
-    """How far the target leans to one token rather than another."""
-
-    first: int
-    second: int
-
-    def difference(self, reading: Reading) -> float:
-        """logit(first) − logit(second) at the first position of the answer."""
-        return float(reading.logits[self.first]) - float(reading.logits[self.second])
-
-
-@dataclass(frozen=True)
 class RefusalJudges:
     """Two judges of refusal and one of broken text; each method is an effect of one answer."""
 

@@ -35,8 +35,9 @@ class Item:
     other: Example
 
     def __post_init__(self) -> None:
-        if (self.trait.prompt, self.trait.kind) != (self.other.prompt, self.other.kind):
-            raise ValueError(f"{self.trait.id} and {self.other.id} are not options of one item")
+        same = (self.trait.prompt, self.trait.kind) == (self.other.prompt, self.other.kind)
+        if not same or self.trait.kind not in KINDS:
+            raise NotTestable(f"{self.trait.id} and {self.other.id} are not two options of one item")
 
 
 def items_of(examples: Sequence[Example]) -> tuple[Item, ...]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from auditor.bundle import RunFolder, Tensors
 from auditor.data.examples import Example
+from auditor.errors import ProbeFailed
 from auditor.model.edits import Edit
 from auditor.model.plan import Plan
 from auditor.model.prompts import Prompt, render
@@ -160,7 +161,7 @@ class Runner:
                 reading = self._reading(one, outcome, plain.get(_unedited_name(one)))
                 read[index] = {
                     "answer": outcome.text or "",
-                    "values": {name: effect(reading) for name, effect in effects.items()},
+                    "values": {name: _value(effect, reading, one) for name, effect in effects.items()},
                 }
             return [read[index] for index in range(len(asked))]
 
@@ -209,6 +210,16 @@ class Runner:
             return {"nll": found}
 
         return self._folder.units.once("likelihoods", key, compute)["nll"]
+
+
+def _value(effect: Effect, reading: Reading, asked: Asked) -> float | None:
+    """What an effect makes of a reading; None where an edit broke the target, which is no failure of the probe."""
+    try:
+        return effect(reading)
+    except ProbeFailed:
+        if asked.edits:
+            return None
+        raise
 
 
 def _unedited_name(asked: Asked) -> str:

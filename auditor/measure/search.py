@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from auditor.measure.table import Pool, Table
     from auditor.model.sites import Site
 
+PUBLISHED_KL, PUBLISHED_INDUCE, PUBLISHED_SHARE = 0.1, 0.0, 0.8
+"""the bounds of the published rule; a choice by wider ones is exploratory"""
 SECOND_TRIED = 8
 """of the best candidates, how many are tried again without their part along the chosen direction"""
 FRONT_KL = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -77,6 +79,12 @@ class Grid:
     layer_share: float
     coarse: bool
 
+    @property
+    def lowest_null(self) -> float:
+        """The lowest bypass of a random direction; without any number nothing lies beyond them."""
+        known = self.null_bypass[~np.isnan(self.null_bypass)]
+        return float(known.min()) if len(known) else -np.inf
+
     def of(self, candidate: Candidate) -> Direction:
         """The direction of a candidate."""
         return self.directions[self.candidates.index(candidate)]
@@ -84,12 +92,19 @@ class Grid:
     def choose(self, bench: Bench, *, kl_max: float, induce_min: float) -> tuple[Direction, str]:
         """The published choice, or else the exploratory one; raises NotTestable when no direction beats chance."""
         coarse = ", coarse grid" if self.coarse else ""
-        depth, share, null = bench.target.n_layers, self.layer_share, float(self.null_bypass.min())
+        depth, share, null = (
+            bench.target.n_layers,
+            self.layer_share,
+            self.lowest_null,
+        )
         chosen = select_direction(
             self.candidates, n_layers=depth, kl_max=kl_max, induce_min=induce_min, layer_share=share
         )
         told = f"KL ≤ {kl_max:g}, induce ≥ {induce_min:g}, layer below {share:g} of the depth"
-        choice = f"published rule{coarse}"
+        published = kl_max <= PUBLISHED_KL and induce_min >= PUBLISHED_INDUCE and share <= PUBLISHED_SHARE
+        choice = f"{'published' if published else 'wider'} rule{coarse}"
+        if chosen is not None and not published:
+            bench.explore("the declared bounds are wider than the published ones")
         if chosen is None:
             explored = explore_direction(self.candidates, n_layers=depth, null_bypass=null, layer_share=share)
             if explored is None:
@@ -134,9 +149,15 @@ class Search:
         the classes have equal means everywhere.
         """
         bench, harmful, harmless, sites = self.bench, self.harmful, self.harmless, self.sites
-        layers = range(layer_step - 1, int(layer_share * bench.target.n_layers), layer_step)
+        last = int(layer_share * bench.target.n_layers)
+        layers = range(layer_step - 1, last, layer_step)
+        if not layers:
+            raise NotTestable(
+                f"direction not testable: of {bench.target.n_layers} layers, {last} come into question, "
+                f"and every {layer_step}. of them is none"
+            )
         found = bench.differences(harmful, harmless, layers=layers, point="resid_pre", last=positions)
-        coarse = layer_step > 1 or positions is not None
+        coarse = layer_step > 1 or (positions or bench.target.template_tail) < bench.target.template_tail
         places = sorted({position for position, _ in found})
         bench.fact("grid", f"{'coarse, ' if coarse else ''}positions {places}, layers {list(layers)}")
         tried = {place: direction for place, direction in found.items() if direction is not None}
@@ -177,10 +198,13 @@ class Search:
             {"bypass": self.metric},
             self.harmful.validation,
         )
-        best = int(np.argmin(tried.mean("bypass")))
+        left = tried.mean("bypass")
+        if np.isnan(left).all():
+            return None
+        best = int(np.nanargmin(left))
         self.bench.fact(
             "second direction",
-            f"layer {rests[best].site.layer}, bypass {tried.mean('bypass')[best]:.2f} without its part along the first",
+            f"layer {rests[best].site.layer}, bypass {left[best]:.2f} without its part along the first",
         )
         return rests[best]
 

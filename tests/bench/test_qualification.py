@@ -52,7 +52,7 @@ class PlantedTarget:
     has_chat_template = has_system_role = False
     injected_system = None
     points = ("resid_pre", "resid_post")
-    chat = SimpleNamespace(suffix=())
+    chat = SimpleNamespace(suffix=(), thinking="none")
 
 
 class PlantedRunner:

@@ -19,6 +19,7 @@ battery: quick
 probes:
   refusal_behaviour:
     params: {max_new_tokens: 16}
+  steering_response: off
 report: {formats: [html]}
 """
 
@@ -84,3 +85,11 @@ def test_every_number_is_made_again_from_the_stored_items(folder: Path) -> None:
     found = verify(folder)
     assert found.problems == []
     assert found.checked["estimates"] > 100
+
+
+def test_its_refusal_direction_is_not_testable_which_is_no_error(record: AuditRecord) -> None:
+    (result,) = [result for result in record.results if result.probe == "refusal_direction"]
+    assert result.status == "abstained"
+    assert "direction not testable: the refusal metric is above 0 on 0 of" in result.reason
+    asked = [f for f in record.findings if f.probe == "refusal_direction"]
+    assert {f.status for f in asked} == {"not_measured"}

@@ -107,7 +107,7 @@ def test_items_are_whole_pairs() -> None:
     third = replace(both.trait, id="y", pair="y")
     found = items_of([both.other, third, both.trait, replace(third, id="z", pair="")])
     assert found == (both,)
-    with pytest.raises(ValueError, match="not options of one item"):
+    with pytest.raises(NotTestable, match="not two options of one item"):
         Item(both.trait, replace(both.other, prompt="Coffee?"))
 
 

@@ -28,7 +28,7 @@ class ScriptedTarget:
     has_chat_template = has_system_role = True
     injected_system: str | None = None
     points = ("resid_pre", "resid_post")
-    chat = SimpleNamespace(suffix=())
+    chat = SimpleNamespace(suffix=(), thinking="none")
 
 
 class ScriptedRunner:

@@ -30,8 +30,9 @@ ASIDE_AXIS = np.eye(D)[11]
 class PlantedRunner:
     """A linear model whose refusals are mediated by U: it refuses where the stream leans along U from layer 1 on."""
 
-    def __init__(self, *, strength=3.0, seen=True, refusing=("harmful",), kl=0.0, babble=False):
+    def __init__(self, *, strength=3.0, seen=True, refusing=("harmful",), kl=0.0, babble=False, surprise=0.01):
         self.strength, self.seen, self.refusing, self.kl, self.babble = strength, seen, refusing, kl, babble
+        self.surprise = surprise
         self.target = SimpleNamespace(
             n_layers=LAYERS,
             d_model=D,
@@ -39,7 +40,7 @@ class PlantedRunner:
             has_system_role=True,
             injected_system=None,
             points=("resid_pre", "resid_post", "attn_out", "mlp_out"),
-            chat=SimpleNamespace(suffix=(1,) * TAIL),
+            chat=SimpleNamespace(suffix=(1,) * TAIL, thinking="none"),
         )
         self.asked = []
 
@@ -83,7 +84,7 @@ class PlantedRunner:
         return Answered(text if max_new_tokens else "", values)
 
     def nll(self, asked):
-        return np.array([1.0 + 0.01 * len(one.edits) for one in asked])
+        return np.array([1.0 + self.surprise * len(one.edits) for one in asked])
 
 
 @pytest.fixture(autouse=True)
@@ -240,9 +241,65 @@ def test_gibberish_is_not_compliance():
     assert "incoherent: 100% of plain answers degenerate" in primary.note
     assert value(result, "ablated_degenerate_rate") == 1.0
     assert value(result, "harmless_refusal_added") == 1.0
+    for name in ("refusal_change_ablated", "ablation_beyond_random", "halving_share"):
+        (found,) = [m for m in result.measurements if m.name == name]
+        assert (found.estimate.value, found.note) == (None, primary.note)
+
+
+def test_text_that_the_model_would_not_have_written_is_not_compliance_either():
+    result, _ = audited(PlantedRunner(surprise=0.25))
+    (primary,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
+    assert primary.estimate.value is None
+    assert "perplexity × 1.28 (at most 1.2)" in primary.note
+
+
+def test_random_directions_go_through_the_same_edit_on_the_same_items():
+    runner = PlantedRunner()
+    audited(runner)
+    for arm, kind, view in (("ablated", "ablate", "harmful"), ("added", "add", "plain")):
+        null = [one for what, one in runner.asked if what.startswith(f"questions: {arm}, random")]
+        chosen = [one for what, one in runner.asked if what == f"requests · {view}, {arm}" and one.edits]
+        assert {edit.kind for one in (*null, *chosen) for edit in one.edits} == {kind}
+        assert {edit.norm for one in null for edit in one.edits} == {chosen[0].edits[0].norm}
+        assert {edit.sites for one in (*null, *chosen) for edit in one.edits} == {chosen[0].edits[0].sites}
+        assert {one.example.id for one in null} == {one.example.id for one in chosen}
+
+
+def test_a_choice_by_wider_bounds_than_the_published_ones_is_exploratory():
+    result, _ = audited(PlantedRunner(), kl_max=1.0)
+    assert result.facts["choice"].startswith("wider rule:")
+    assert all(m.exploratory for m in result.measurements if m.name == "harmful_refusal_ablated")
+
+
+def test_a_grid_without_a_layer_is_not_testable():
+    result, _ = audited(PlantedRunner(), layer_step=9)
+    assert "of 6 layers, 4 come into question" in result.reason
+
+
+def test_a_template_that_opens_a_thought_is_not_testable():
+    runner = PlantedRunner()
+    runner.target.chat.thinking = "always on"
+    assert "thinking block" in audited(runner)[0].reason
+
+
+class BrokenUnder(PlantedRunner):
+    """Its logits are no numbers while the planted direction is ablated anywhere but at one layer."""
+
+    def _answer(self, one, effects, max_new_tokens, beside_unedited):
+        found = super()._answer(one, effects, max_new_tokens, beside_unedited)
+        broken = any(edit.removed and abs(edit.vector @ U) > 0.99 for edit in one.edits) and not max_new_tokens
+        return Answered(found.answer, dict.fromkeys(found.values)) if broken else found
+
+
+def test_a_candidate_that_breaks_the_model_is_discarded_and_ends_nothing():
+    result, _ = audited(BrokenUnder())
+    assert result.status == "abstained"
+    assert "none of 9 candidates keeps the published rule" in result.reason
 
 
 def test_the_coarse_grid_says_so():
+    whole, _ = audited(PlantedRunner(), positions=99)
+    assert whole.facts["grid"].startswith("positions [-3, -2, -1]")
     result, _ = audited(PlantedRunner(), positions=2, layer_step=2)
     assert result.facts["grid"] == "coarse, positions [-2, -1], layers [1, 3]"
     assert {m.at["choice"] for m in result.measurements if "choice" in m.at} == {"published rule, coarse grid"}
