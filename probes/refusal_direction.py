@@ -81,8 +81,8 @@ def run(bench: Bench, params: Params) -> None:
         positions=params.positions,
         n_random=params.n_random,
     )
-    direction, choice = grid.choose(bench, kl_max=params.kl_max, induce_min=params.induce_min)
-    second = search.second(grid, direction)
+    direction, choice, kl_max = grid.choose(bench, kl_max=params.kl_max, induce_min=params.induce_min)
+    second = search.second(grid, direction, kl_max)
     read(Trial(bench, params, judges, direction, choice, sites), second)
 
 
@@ -148,7 +148,7 @@ def read(trial: Trial, second: Direction | None) -> None:
     removed, added = Arm("ablated", edits=ablating(direction, sites)), Arm("added", edits=adding(direction))
     before, after = (trial.written(PLAIN, arm) for arm in (DEFAULT, removed))
     bench.measure("degenerate_text_rate", before, "degenerate", role="control", at={"arm": "none"})
-    broken = bench.coherence(COHERENCE, before, after, removed.edits, "degenerate")
+    broken = bench.coherence(COHERENCE, before, after, removed.edits, ("degenerate", "refused"))
     random_removed = [ablating(d, sites) for d in drawn]
     random_added = [adding(d) for d in drawn]
     answered(trial, HARMFUL, ABLATED, removed, random_removed, broken)

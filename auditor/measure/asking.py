@@ -263,13 +263,20 @@ class Asking(Recorder):
             rate = self._evidence.estimate("wilson_rate", self._evidence.draw_refs({"x": found.tensors["rate"]}, row))
             self._record(names[1], rate, "alternative", {"series": "chosen", "dose": dose}, "")
 
-    def coherence(self, names: tuple[str, str], before: Answers, after: Answers, edits: Edits, effect: str) -> str:
+    def coherence(
+        self, names: tuple[str, str], before: Answers, after: Answers, edits: Edits, effects: tuple[str, str]
+    ) -> str:
         """Record whether the target still writes text under edits; returns why not, or nothing.
 
-        `names`: of the rate of degenerate answers (`effect`) under the edits, and of the perplexity of the answers
-        that the target wrote without them, as a ratio. Incoherent above DEGENERATE_MAX or PERPLEXITY_MAX.
+        `names`: of the rate of degenerate answers under the edits, and of the perplexity of the answers that the
+        target wrote without them, as a ratio. `effects`: what calls an answer degenerate, and what leaves an answer
+        out of the ratio, because the edits are meant to make it unlikely. Incoherent above DEGENERATE_MAX or
+        PERPLEXITY_MAX.
         """
-        written = [(x, text) for x, text in zip(before.ids, self._texts[before.view, before.arm], strict=True) if text]
+        effect, leaves_out = effects
+        known = {x: self._evidence.known(before.view.data, x)["values"] for x in before.ids}
+        texts_of = zip(before.ids, self._texts[before.view, before.arm], strict=True)
+        written = [(x, text) for x, text in texts_of if text and not known[x].get(before.column(leaves_out))]
         by_id = {example.id: example for example in self._library.examples(before.view, ("evaluation",))}
         texts = [replace(by_id[x], completion=text) for x, text in written]
         for arm, applied in ((before.arm, ()), (after.arm, edits)):

@@ -89,8 +89,11 @@ class Grid:
         """The direction of a candidate."""
         return self.directions[self.candidates.index(candidate)]
 
-    def choose(self, bench: Bench, *, kl_max: float, induce_min: float) -> tuple[Direction, str]:
-        """The published choice, or else the exploratory one; raises NotTestable when no direction beats chance."""
+    def choose(self, bench: Bench, *, kl_max: float, induce_min: float) -> tuple[Direction, str, float]:
+        """The published choice, or else the exploratory one, how it was made, and the bound on its KL.
+
+        Raises NotTestable when no direction beats chance.
+        """
         coarse = ", coarse grid" if self.coarse else ""
         depth, share, null = (
             bench.target.n_layers,
@@ -113,10 +116,10 @@ class Grid:
                     f"({told}), and none removes refusal beyond {len(self.null_bypass)} random directions "
                     f"at a KL of {EXPLORED_KL[-1]:g}"
                 )
-            chosen, bound = explored
+            chosen, kl_max = explored
             choice = f"exploratory{coarse}"
             left = f"none of {len(self.candidates)} candidates keeps the published rule ({told})"
-            told = f"{left}; lowest bypass at KL ≤ {bound:g}"
+            told = f"{left}; lowest bypass at KL ≤ {kl_max:g}"
             bench.explore(f"exploratory: {told}")
         beyond = [d for d, c in zip(self.directions, self.candidates, strict=True) if c.bypass < null]
         bench.fact("choice", f"{choice}: {told}")
@@ -127,7 +130,7 @@ class Grid:
         bench.fact("candidates beyond every random direction", len(beyond))
         if beyond:
             bench.fact("their rank (dimensions that hold 90 %)", rank_of(beyond))
-        return self.of(chosen), choice
+        return self.of(chosen), choice, kl_max
 
 
 @dataclass(frozen=True)
@@ -185,9 +188,10 @@ class Search:
         rows = tuple(Candidate(*place, *map(float, found)) for place, found in zip(tried, figures, strict=True))
         return Grid(tuple(directions), rows, bypass.mean("bypass")[len(tried) :], layer_share, coarse)
 
-    def second(self, grid: Grid, first: Direction) -> Direction | None:
-        """The candidate that removes most refusal by its part outside the first direction alone."""
-        ranked = sorted(range(len(grid.candidates)), key=lambda i: grid.candidates[i].bypass)
+    def second(self, grid: Grid, first: Direction, kl_max: float) -> Direction | None:
+        """Of the candidates within `kl_max`, the one whose part outside the first direction removes most refusal."""
+        affordable = [i for i, c in enumerate(grid.candidates) if c.kl <= kl_max]
+        ranked = sorted(affordable, key=lambda i: grid.candidates[i].bypass)
         others = (without(grid.directions[i], first) for i in ranked if grid.directions[i] is not first)
         rests = [rest for rest in others if rest is not None][:SECOND_TRIED]
         if not rests:
