@@ -7,6 +7,7 @@ fails is refused, with the error that was measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,12 +15,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.config import Scalar
-from auditor.errors import UnsupportedModel
+from auditor.errors import ProbeFailed, UnsupportedModel
 from auditor.model.batches import inputs, left_padded
 from auditor.model.chat_format import plain_ids
 from auditor.model.generate import Decoder, next_logits
-from auditor.model.hooks import library_hidden_states, recording
+from auditor.model.hooks import library_hidden_states, recording, starting_at
+from auditor.model.late import layer_inputs
 from auditor.model.parts import with_parts
+from auditor.model.prefix import Prefix, read_states
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 
@@ -48,11 +51,15 @@ def checked(target: TargetModel) -> tuple[TargetModel, dict[str, Scalar]]:
         with torch.inference_mode():
             _check_blocks(target, ids[1])
             found = with_parts(target, ids[1])
+            prefix_error = _prefix(found, ids)
+            late_error, found = _late(replace(found, shares_prefixes=prefix_error is not None), ids)
             return found, {
                 "block_outputs_equal_hidden_states": True,
                 "padding_error_activations": _padding_activations(found, ids),
                 "padding_error_logits": _padding_logits(found, ids),
                 "cache_error_logits": _cache(found, ids),
+                "prefix_error_logits": prefix_error,
+                "late_start_error_logits": late_error,
             }
     except _LIBRARY_FAILS as error:
         told = f"{type(error).__name__}: {error}"
@@ -115,6 +122,44 @@ def _cache(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
         longer = [(*ids, int(token)) for ids, token in zip(longer, tokens, strict=True)]
     alone = torch.cat([next_logits(target, left_padded(target, [ids])) for ids in longer])
     return _held(target, "the key-value cache changes the logits", _relative_logits(decoder.logits, alone))
+
+
+def _prefix(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float | None:
+    """Logits after a shared beginning that was read once, against whole texts alone.
+
+    None where the model keeps no keys and values, or padding behind a beginning changes the logits: its prompts are
+    then read whole.
+    """
+    begin = texts[2]
+    try:
+        states = read_states(target, left_padded(target, [begin]))
+        past = Prefix(len(begin), {(): 0}, tuple(states)).cache(target, [()] * len(texts))
+        together = next_logits(target, left_padded(target, texts), past)
+        alone = torch.cat([next_logits(target, left_padded(target, [(*begin, *ids)])) for ids in texts])
+    except (*_LIBRARY_FAILS, ProbeFailed):
+        return None
+    error = _relative_logits(together, alone)
+    return float(f"{error:.2g}") if error <= TOLERANCE.get(target.dtype, TOLERANCE[torch.float32]) else None
+
+
+def _late(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> tuple[float | None, TargetModel]:
+    """Logits of a padded batch that starts at the middle layer, against the same batch from the first on.
+
+    None where no way of passing over blocks gives the same: rows then start at the first.
+    """
+    batch, middle = left_padded(target, texts), max(1, target.n_layers // 2)
+    whole = next_logits(target, batch)
+    fed = layer_inputs(target, texts, [min(middle, target.n_layers - 1)], None, 1 << 20)
+    for kind in ("tensor", "tuple"):
+        found = replace(target, starts_late=kind)
+        try:
+            with starting_at(found, fed.layers[0], fed.padded(fed.layers[0], texts)):
+                error = _relative_logits(next_logits(found, batch), whole)
+        except (*_LIBRARY_FAILS, UnsupportedModel):
+            continue
+        if error <= TOLERANCE.get(target.dtype, TOLERANCE[torch.float32]):
+            return float(f"{error:.2g}"), found
+    return None, target
 
 
 def _held(target: TargetModel, failure: str, error: float) -> float:

@@ -19,12 +19,12 @@ from auditor.model.target import TargetModel
 
 
 class Decoder:
-    """A batch and the cache that grows with it."""
+    """A batch and the cache that grows with it; `past`: what every row goes on from."""
 
-    def __init__(self, target: TargetModel, batch: Batch, *, cached: bool = True) -> None:
+    def __init__(self, target: TargetModel, batch: Batch, past: DynamicCache | None = None) -> None:
         self._target = target
-        self._mask = batch.mask
-        self._cache = DynamicCache(config=target.model.config) if cached else None
+        self._mask = following(batch, past)
+        self._cache = DynamicCache(config=target.model.config) if past is None else past
         self.logits = self._forward(batch.ids)
         """float32 [rows, vocab] of the token to come"""
 
@@ -47,17 +47,26 @@ def forward(target: TargetModel, ids: Tensor, mask: Tensor, *, keep: int, cache:
     return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
 
 
+def following(batch: Batch, past: DynamicCache | None) -> Tensor:
+    """The mask of a batch with the columns of its past, which are all real. int64 [rows, past + columns]"""
+    seen = 0 if past is None else past.get_seq_length()
+    return torch.cat([batch.mask.new_ones(batch.mask.shape[0], seen), batch.mask], dim=-1)
+
+
 @torch.inference_mode()
-def next_logits(target: TargetModel, batch: Batch) -> Tensor:
+def next_logits(target: TargetModel, batch: Batch, past: DynamicCache | None = None) -> Tensor:
     """Logits of the token that follows each row. float32 [rows, vocab]"""
-    return Decoder(target, batch, cached=False).logits
+    logits: Tensor = forward(target, batch.ids, following(batch, past), keep=1, cache=past).logits
+    return logits[:, -1].float()
 
 
 @torch.inference_mode()
-def completion_nll(target: TargetModel, batch: Batch, n_last: Sequence[int]) -> list[float]:
+def completion_nll(
+    target: TargetModel, batch: Batch, n_last: Sequence[int], past: DynamicCache | None = None
+) -> list[float]:
     """Mean nats a token of the last `n_last` [rows] tokens of each row, given what precedes them."""
     width = max(n_last) + 1
-    logits = forward(target, batch.ids, batch.mask, keep=width).logits[:, -width:]
+    logits = forward(target, batch.ids, following(batch, past), keep=width, cache=past).logits[:, -width:]
     found = []
     for row, n in enumerate(n_last):
         log_p = logits[row, -n - 1 : -1].float().log_softmax(-1)
@@ -66,14 +75,16 @@ def completion_nll(target: TargetModel, batch: Batch, n_last: Sequence[int]) -> 
 
 
 @torch.inference_mode()
-def greedy(target: TargetModel, batch: Batch, max_new_tokens: int) -> tuple[Tensor, list[tuple[int, ...]]]:
+def greedy(
+    target: TargetModel, batch: Batch, max_new_tokens: int, past: DynamicCache | None = None
+) -> tuple[Tensor, list[tuple[int, ...]]]:
     """The likeliest token again and again; of equally likely ones the one with the lowest id.
 
     Returns:
         logits of the first new token, float32 [rows, vocab], and for each row its new tokens; the token that ended an
         answer is the last one.
     """
-    decoder = Decoder(target, batch)
+    decoder = Decoder(target, batch, past)
     first = decoder.logits
     ends = torch.tensor(target.eos_ids, dtype=torch.int64, device=first.device)
     chosen: list[Tensor] = []

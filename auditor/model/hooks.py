@@ -55,14 +55,14 @@ def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] 
             raise ValueError(f"an edit of {edit.positions!r} tokens needs the lengths of the prompts")
     with ExitStack() as stack:
         if named:
-            columns = stack.enter_context(_columns(target))
+            columns = stack.enter_context(_columns(target, prompt_lens))
         for site in named:
             here = _steps(rows, site, target.d_model)
 
             def change(x: Tensor, steps: list[_Step] = here) -> Tensor:
                 if not sizes <= {x.shape[0]}:
                     raise ValueError(f"edits or prompts for {sizes} rows, a batch of {x.shape[0]}")
-                return _edited(x, steps, _touched(columns.tokens, prompt_lens))
+                return _edited(x, steps, columns.touched)
 
             # prepended, so that whoever records at the same site sees what the edit made of it
             stack.enter_context(_on_site(target, site, change, prepend=True))
@@ -133,6 +133,25 @@ def recording(target: TargetModel, sites: Sequence[Site], positions: Sequence[Se
 
 
 @contextmanager
+def starting_at(target: TargetModel, layer: int, x: Tensor) -> Iterator[None]:
+    """Pass over the blocks before `layer`, and feed it `x` [rows, columns, d_model] in every forward pass inside."""
+
+    def passed_over(*args: Any, **kwargs: Any) -> Any:
+        stream = args[0] if args else kwargs["hidden_states"]
+        return (stream,) if target.starts_late == "tuple" else stream
+
+    def feed(stream: Tensor) -> Tensor:
+        return x.to(device=stream.device, dtype=stream.dtype)
+
+    with ExitStack() as stack:
+        for block in target.blocks[:layer]:
+            block.forward = passed_over
+            stack.callback(vars(block).pop, "forward")
+        stack.enter_context(_on_site(target, Site(layer, "resid_pre"), feed, prepend=True))
+        yield
+
+
+@contextmanager
 def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Copies of the tensors that modules return, in the order in which they run.
 
@@ -182,10 +201,12 @@ class _Columns:
 
     tokens: Tensor
     """int64 [rows, columns] position in the row's own text; −1 at padding"""
+    touched: Tensor
+    """bool [4, rows, columns] where each mask of MASKS holds"""
 
 
 @contextmanager
-def _columns(target: TargetModel) -> Iterator[_Columns]:
+def _columns(target: TargetModel, prompt_lens: Sequence[int] = ()) -> Iterator[_Columns]:
     columns = _Columns()
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -198,6 +219,7 @@ def _columns(target: TargetModel) -> Iterator[_Columns]:
         if mask.ndim != 2:
             raise ValueError(f"the attention mask is [rows, columns], not {list(mask.shape)}")
         columns.tokens = token_positions(mask)[:, -ids.shape[1] :]
+        columns.touched = _touched(columns.tokens, prompt_lens)
 
     handle = target.backbone.register_forward_pre_hook(look, with_kwargs=True)
     try:
@@ -291,10 +313,10 @@ def _touched(tokens: Tensor, prompt_lens: Sequence[int]) -> Tensor:
 def _edited(x: Tensor, steps: list[_Step], touched: Tensor) -> Tensor:
     """Every kind of edit, where it touches, computed in float32 or wider; other entries are unchanged."""
     rows = torch.arange(x.shape[0], device=x.device)
-    y = x.to(torch.promote_types(x.dtype, torch.float32))
+    y = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
     for step in steps:
         u, removed, added = (t.to(device=x.device, dtype=y.dtype) for t in (step.u, step.removed, step.added))
-        change = (added - removed * (y * u).sum(-1, keepdim=True)) * u
         where = touched.to(x.device)[step.mask.to(x.device).expand(x.shape[0]), rows]
-        y = torch.where(where[..., None], y + change, y)
+        along = (added - removed * (y @ u.mT)) * where[..., None]
+        y.addcmul_(along, u)
     return y.to(x.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -41,6 +41,10 @@ class TargetModel:
     """[n_layers] modules whose output is what a block adds, for attn_out and mlp_out where they were found"""
     unsupported: Mapping[Point, str] = field(default_factory=dict)
     """points that cannot be read on this model, with the reason"""
+    shares_prefixes: bool = False
+    """whether prompts may go on from the keys and values of a beginning that was read once"""
+    starts_late: Literal["", "tensor", "tuple"] = ""
+    """what a block returns, where rows may start at a layer and pass over those before it"""
 
     @property
     def n_layers(self) -> int:

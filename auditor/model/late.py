@@ -1,0 +1,72 @@
+"""Starting late: rows whose edits begin at some layer go on from what the unedited model feeds that layer.
+
+The blocks before it are run once a prompt instead of once a row: prefix reuse along the layers instead of the tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from auditor.model.batches import in_batches, left_padded
+from auditor.model.edits import Edit
+from auditor.model.generate import next_logits
+from auditor.model.hooks import recording
+from auditor.model.prefix import Prefix
+from auditor.model.sites import Site
+from auditor.model.target import TargetModel
+
+STEPS = 8
+"""layers at which rows start, spread over the depth: more of them make smaller batches"""
+
+Ids = tuple[int, ...]
+
+
+def start_layer(target: TargetModel, edits: Sequence[Edit], sites: Sequence[Site]) -> int:
+    """The layer at which a row may start: nothing before it is changed or read. 0 for a row without edits."""
+    edited = [site.layer for edit in edits for site in edit.sites]
+    if not edited or not target.starts_late:
+        return 0
+    first = min([*edited, *(site.layer for site in sites)])
+    return first - first % max(1, target.n_layers // STEPS)
+
+
+@dataclass(frozen=True, eq=False)
+class LayerInputs:
+    """What the unedited model feeds some layers, for several texts."""
+
+    layers: tuple[int, ...]
+    rows: Mapping[Ids, NDArray[np.float32]]
+    """of each text, [n_tokens, n_layers, d_model]"""
+
+    def padded(self, layer: int, texts: Sequence[Ids]) -> Tensor:
+        """[rows, columns, d_model], padded on the left with zeros."""
+        found = [self.rows[text][:, self.layers.index(layer)] for text in texts]
+        x = np.zeros((len(texts), max(map(len, found)), found[0].shape[-1]), np.float32)
+        for row, one in zip(x, found, strict=True):
+            row[-len(one) :] = one
+        return torch.from_numpy(x)
+
+
+def layer_inputs(
+    target: TargetModel, texts: Sequence[Ids], layers: Sequence[int], prefix: Prefix | None, batch_tokens: int
+) -> LayerInputs:
+    """Read them for every different text. `texts`: tokens behind the prefix."""
+    different = list(dict.fromkeys(texts))
+    sites = [Site(layer, "resid_pre") for layer in layers]
+    known = 0 if prefix is None else prefix.length
+    rows: dict[Ids, NDArray[np.float32]] = {}
+    for chunk in in_batches([len(text) for text in different], batch_tokens):
+        some = [different[i] for i in chunk]
+        batch = left_padded(target, some, room_for=known)
+        past = None if prefix is None else prefix.cache(target, [()] * len(some))
+        with recording(target, sites, [range(known, known + len(text)) for text in some]) as seen:
+            next_logits(target, batch, past)
+        cuts = np.cumsum([len(text) for text in some])[:-1]
+        rows.update(zip(some, np.split(seen.whole, cuts), strict=True))
+    return LayerInputs(tuple(layers), rows)

@@ -1,0 +1,132 @@
+"""Beginnings read once, and rows that start at a later layer, give what every prompt read whole gives."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from auditor.model.edits import Edit
+from auditor.model.load import target_from
+from auditor.model.prompts import Prompt
+from auditor.model.sites import POINTS, Site
+from auditor.model.sweep import WorkItem, sweep
+from tests.tiny import FAMILIES, tiny_model, tiny_target, tiny_tokenizer
+
+BEGINNING = tuple(range(20, 32))
+WINDOWED = ("gemma2", "gemma3_text")
+ENDINGS = ((40, 41, 42, 43, 44, 45), (50, 51), (60, 61, 62))
+
+
+@pytest.fixture(params=FAMILIES)
+def target(request):
+    """Every family; windows wide enough for the prompts here."""
+    wide = {"sliding_window": 90} if request.param in WINDOWED else {}
+    return target_from(tiny_model(request.param, **wide), tiny_tokenizer())[0]
+
+
+def done(target, items):
+    return [outcome for _, outcome in sorted(sweep(target, items, batch_tokens=4096), key=lambda pair: pair[0])]
+
+
+def arms(target):
+    u = np.random.default_rng(0).standard_normal(target.d_model).astype(np.float32)
+    u /= np.linalg.norm(u)
+    sites = tuple(Site(layer, point) for layer in range(target.n_layers) for point in POINTS if point in target.points)
+    return [
+        (),
+        (Edit("ablate", u, 1.0, 1.0, sites),),
+        (Edit("add", u, 3.0, 1.0, (Site(1, "resid_pre"),)),),
+        (Edit("add", u, 3.0, 1.0, (Site(1, "resid_pre"),), "last_prompt"),),
+        (Edit("add", u, 3.0, 1.0, (Site(0, "resid_post"),), "completion"),),
+        (Edit("add", u, 3.0, 1.0, (Site(1, "resid_post"),), "prompt"),),
+        (Edit("ablate", u, 1.0, 1.0, (Site(2, "resid_pre"),)),),
+        (Edit("ablate", u, 1.0, 1.0, sites, "prompt"), Edit("add", u, 1.0, 2.0, (Site(1, "resid_post"),))),
+    ]
+
+
+def items(target, **wanted):
+    made = []
+    for ending in ENDINGS:
+        ids = (*BEGINNING, *ending)
+        long = len(ids) - 1 if "nll" in wanted["want"] else len(ids)
+        for edits in arms(target):
+            made += [WorkItem(Prompt(ids, long, ""), edits, **wanted)]
+    return made * 3
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"want": frozenset({"logits"}), "sites": (Site(1, "resid_post"),)},
+        {"want": frozenset({"logits"})},
+        {"want": frozenset({"logits", "text"}), "max_new_tokens": 5},
+        {"want": frozenset({"nll"})},
+    ],
+    ids=["logits, read", "logits", "text", "likelihood"],
+)
+def test_a_shared_beginning_changes_no_outcome(target, wanted, passes):
+    asked = items(target, **wanted)
+    whole = done(replace(target, shares_prefixes=False, starts_late=""), asked)
+    in_full = passes.pop_all()
+    assert target.shares_prefixes
+    assert target.starts_late
+    shared = done(replace(target, starts_late=""), asked)
+    from_prefix = passes.pop_all()
+    late = done(target, asked)
+    assert from_prefix < 0.7 * in_full
+    if "max_new_tokens" not in wanted:
+        assert passes.pop_all() < from_prefix
+    for found in (shared, late):
+        same(found, whole)
+
+
+def same(found, expected):
+    assert len(found) == len(expected)
+    for a, b in zip(found, expected, strict=True):
+        if a.logits is not None:
+            assert a.logits == pytest.approx(b.logits, abs=1e-4)
+        if a.activations is not None:
+            assert a.activations == pytest.approx(b.activations, abs=1e-4)
+        assert a.tokens == b.tokens
+        assert a.nll == pytest.approx(b.nll, abs=1e-4)
+
+
+class Passes:
+    """Counts the tokens that go through attention or its like, padding too, over all layers."""
+
+    def __init__(self, target):
+        self.seen = 0
+        for part in target.parts["mlp_out"]:
+            part.register_forward_hook(self.look)
+
+    def look(self, _module, _args, output):
+        self.seen += output[..., 0].numel()
+
+    def pop_all(self):
+        seen, self.seen = self.seen, 0
+        return seen
+
+
+@pytest.fixture
+def passes(target):
+    return Passes(target)
+
+
+def test_prompts_that_begin_differently_are_read_whole(target, passes):
+    made = [WorkItem(Prompt((start, *range(40, 60)), 21, "")) for start in range(20, 28)]
+    done(target, made)
+    assert passes.pop_all() == 3 * sum(len(item.prompt.ids) for item in made)
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_a_window_that_the_prompts_outgrow_is_not_risked(family):
+    narrow = tiny_target(family)
+    assert not narrow.shares_prefixes
+    wide = target_from(tiny_model(family, sliding_window=90), tiny_tokenizer())[0]
+    assert wide.shares_prefixes
+    counted = Passes(wide)
+    outgrown = [WorkItem(Prompt((*BEGINNING, *range(40, 60), *[7] * 60), 92, "")) for _ in range(4)]
+    done(wide, outgrown)
+    assert counted.pop_all() == 3 * 4 * 92
