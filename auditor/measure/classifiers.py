@@ -1,21 +1,23 @@
-"""The logistic linear probe, and every recipe by its name. No torch, no model."""
+"""The logistic linear probe, and every recipe by its name, fitted once or many times. No torch, no model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sklearn.linear_model import LogisticRegression
-
 from auditor.measure.directions import (
+    CLOSED_FORM,
     Labels,
     LinearDetector,
     Recipe,
     Rows,
+    contrast,
     difference_in_means,
     mass_mean,
     require_two_classes,
     standardised,
 )
+from auditor.measure.metrics import Floats
+from auditor.measure.solver import logistic_fits
 
 C = 0.1
 """1/λ with λ = 10 on z-scored activations, after Goldowsky-Dill et al. 2025, arXiv:2502.03407; declared, not
@@ -23,18 +25,34 @@ tuned per layer, so that a layer profile compares like with like"""
 
 
 def logistic_regression(x: Rows, labels: Labels) -> LinearDetector:
-    """Logistic regression with an L2 penalty on z-scored dimensions; the score is the log-odds.
-
-    Source: scikit-learn. Newton's method needs only products with the data, so d_model > n costs nothing
-    extra; it draws no random numbers.
-    """
+    """Logistic regression with an L2 penalty on z-scored dimensions; the score is the log-odds."""
     require_two_classes(x, labels)
+    weights, bias = _logistic(x, labels[None])
+    return LinearDetector(weights[0], float(bias[0]), "logistic")
+
+
+def refitted(recipe: str, x: Rows, labels: Labels) -> Floats:
+    """Weights [k, d_model] of a recipe fitted to each of the `labels` [k, n]; lengths and biases are left open.
+
+    Raises ValueError for a recipe that cannot be fitted many times at once.
+    """
+    if recipe in CLOSED_FORM:
+        return CLOSED_FORM[recipe](x, contrast(labels))
+    if recipe != "logistic":
+        raise ValueError(f"{recipe} is not refitted; known: {', '.join(REFITTED)}")
+    return _logistic(x, labels)[0]
+
+
+def _logistic(x: Rows, labels: Labels) -> tuple[Floats, Floats]:
+    """Weights [k, d_model] and biases [k] on x as it is, for each of the labels [k, n]."""
     z, mean, scale = standardised(x)
-    model = LogisticRegression(C=C, solver="newton-cg", tol=1e-6, max_iter=200).fit(z, labels)
-    weights = model.coef_[0] / scale
-    return LinearDetector(weights, float(model.intercept_[0]) - float(weights @ mean), "logistic")
+    on_z, bias = logistic_fits(z, labels, C)
+    weights = on_z / scale
+    return weights, bias - weights @ mean
 
 
+REFITTED = ("difference_in_means", "mass_mean", "logistic")
+"""recipes that `refitted` knows"""
 RECIPES: Mapping[str, Recipe] = {
     "difference_in_means": difference_in_means,
     "mass_mean": mass_mean,

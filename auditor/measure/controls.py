@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.measure.directions import CLOSED_FORM, Labels, Rows, contrast, require_two_classes
+from auditor.measure.classifiers import refitted
+from auditor.measure.directions import Labels, Rows, require_two_classes
 from auditor.measure.metrics import Floats, auroc_rows
 
 
@@ -30,15 +31,11 @@ def permutation_null(
 
     Only the fit labels are permuted (see `permuted_labels`); the evaluation rows and their true labels stay.
     If the labels have nothing to do with the activations, the real detector is one more such refit,
-    and `permutation_p` of it is exact. The refits are exact too, all in one product: `recipe` must be
-    in CLOSED_FORM (ValueError), and what changes a detector's length or bias does not change its AUROC.
+    and `permutation_p` of it is exact. `recipe` is one that can be refitted many times at once, see `refitted`.
     """
-    if recipe not in CLOSED_FORM:
-        raise ValueError(f"{recipe} has no closed form; known: {', '.join(CLOSED_FORM)}")
     require_two_classes(fit.x, fit.labels)
     require_two_classes(evaluation.x, evaluation.labels)
-    contrasts = contrast(permuted_labels(fit.labels, fit.groups, draws, rng))
-    weights = CLOSED_FORM[recipe](fit.x, contrasts)
+    weights = refitted(recipe, fit.x, permuted_labels(fit.labels, fit.groups, draws, rng))
     return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
 
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
 from auditor.measure.baselines import text_scores
+from auditor.measure.classifiers import REFITTED
 from auditor.measure.controls import LabelledRows, permutation_null
-from auditor.measure.directions import CLOSED_FORM, LinearDetector, Recipe, direction_of
+from auditor.measure.directions import LinearDetector, Recipe, direction_of
 from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import ColumnRef, Estimate
@@ -152,7 +153,7 @@ def qualified(bench: Workbench, recipe: Recipe, chosen: Candidate, *, fpr: float
     made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
     made += _gains(bench, (name, recipe), view, column)
     null = None
-    if name in CLOSED_FORM:
+    if name in REFITTED:
         fitted_to, tried_on = labelled(train, x_train), labelled(held, x_held)
         draws = permutation_null(fitted_to, tried_on, name, draws=checks.PERMUTATIONS, rng=rng)
         null = _p(bench, view, column, bench.evidence.store(f"{view.name}/shuffled labels/{name}", draws))

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 
 from auditor.errors import NotTestable
-from auditor.measure.classifiers import RECIPES
+from auditor.measure.classifiers import RECIPES, REFITTED
 from auditor.measure.controls import LabelledRows, permutation_null, permuted_labels
-from auditor.measure.directions import CLOSED_FORM
 from auditor.measure.intervals import permutation_p
 from auditor.measure.metrics import auroc
 
-EVERY = pytest.mark.parametrize("recipe", CLOSED_FORM)
+EVERY = pytest.mark.parametrize("recipe", REFITTED)
 
 
 def rows(
@@ -101,10 +100,10 @@ def test_the_null_is_the_generators() -> None:
     assert not np.array_equal(first, other)
 
 
-def test_a_recipe_without_a_closed_form_is_refused() -> None:
+def test_a_recipe_that_cannot_be_refitted_is_refused() -> None:
     data = rows(np.random.default_rng(7), groups=2, per_group=4)
-    with pytest.raises(ValueError, match="no closed form"):
-        permutation_null(data, data, "logistic", rng=np.random.default_rng(0))
+    with pytest.raises(ValueError, match="perceptron is not refitted"):
+        permutation_null(data, data, "perceptron", rng=np.random.default_rng(0))
 
 
 def test_evaluation_rows_of_one_class_are_not_testable() -> None:
