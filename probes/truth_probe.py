@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.config import Strict
-from auditor.measure.classifiers import RECIPES as SHIPPED
+from auditor.measure.classifiers import RECIPES
 from auditor.measure.instrument import Candidate
 from auditor.measure.library import View
 from auditor.measure.measurement import MeasurementSpec, Probe
@@ -42,7 +42,6 @@ def best_validation(rows: tuple[Candidate, ...]) -> Candidate:
     return max(rows, key=lambda row: (row.validation.value or 0.0, -row.site.layer))
 
 
-RECIPES = {name: SHIPPED[name] for name in ("difference_in_means", "mass_mean", "logistic")}
 POSITION = "last_completion"
 
 
