@@ -1,0 +1,1 @@
+"""Side-by-side timings; see docs/benchmarks.md."""
