@@ -27,8 +27,10 @@ from auditor.model.plan import Plan
 from auditor.model.source import Source, identity_in_memory, quiet, unchecked
 from auditor.model.target import TargetModel
 
-BATCH_TOKENS = {"cpu": 8192, "cuda": 32768}
-"""padded tokens a batch, by kind of device: enough to keep it busy, little enough for a small machine"""
+BATCH_TOKENS = {"cpu": 2048, "cuda": 32768}
+"""Padded tokens a batch, by kind of device: enough to keep it busy, little enough for a small machine. On two cores a
+sweep under ablation took 9.7 s at 2,048 and 15.6 s at 8,192: larger temporaries cost more to allocate than
+they save."""
 
 
 def load_target(
