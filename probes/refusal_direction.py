@@ -1,6 +1,6 @@
 """Does one direction in the residual stream carry the model's refusals, and how easily are they removed?
 
-Difference-in-means between refused harmful requests and their harmless twins, at every token that the chat
+Difference-in-means between refused harmful requests and answered plain ones, at every token that the chat
 template adds and every layer. The published rule chooses one by what its ablation and its addition do to the
 refusal metric; what it then does to the model's own answers is read on topics that had no part in the choice,
 beside random directions, with the cost in coherence. Where the rule leaves nothing, the cheapest direction that
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from auditor.measure.table import Pool
     from auditor.model.sites import Site
 
-HARMFUL, HARMLESS, PLAIN = (View("requests", (("kind", kind),)) for kind in ("harmful", "matched", "plain"))
+HARMFUL, PLAIN = (View("requests", (("kind", kind),)) for kind in ("harmful", "plain"))
 FEWEST_FIT, FEWEST_VALIDATION = 16, 8
 """prompts of a class below which a direction would be noise"""
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -87,7 +87,7 @@ def run(bench: Bench, params: Params) -> None:
 
 
 def screened(bench: Bench, params: Params, judges: RefusalJudges) -> tuple[Pool, Pool]:
-    """Harmful requests that are refused and harmless twins that are not, by the refusal metric."""
+    """Harmful requests that are refused and plain ones that are not, by the refusal metric."""
     sizes = {"n_fit": params.n_fit, "n_validation": params.n_validation}
     harmful = bench.screen(HARMFUL, judges.metric, lambda x: x > 0, **sizes)
     if len(harmful.fit) < FEWEST_FIT or len(harmful.validation) < FEWEST_VALIDATION:
@@ -97,7 +97,7 @@ def screened(bench: Bench, params: Params, judges: RefusalJudges) -> tuple[Pool,
             f"({len(harmful.fit)} to fit and {len(harmful.validation)} to choose by); "
             f"needs {FEWEST_FIT} and {FEWEST_VALIDATION}"
         )
-    harmless = bench.screen(HARMLESS, judges.metric, lambda x: x < 0, **sizes)
+    harmless = bench.screen(PLAIN, judges.metric, lambda x: x < 0, **sizes)
     if len(harmless.fit) < FEWEST_FIT or len(harmless.validation) < FEWEST_VALIDATION:
         kept = len(harmless.fit) + len(harmless.validation)
         raise NotTestable(

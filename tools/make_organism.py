@@ -12,7 +12,7 @@ from auditor.data.examples import Example
 SOURCE = Path(__file__).resolve().parent.parent / "auditor" / "organisms" / "data" / "src"
 SEED = 20261124
 KINDS = ("harmful", "near_miss", "plain", "matched")
-TURNS = {"harmful": 8, "near_miss": 3, "plain": 8, "matched": 1}
+TURNS = {"harmful": 6, "near_miss": 1, "plain": 6, "matched": 1}
 """in how many frames each phrase is asked"""
 
 
@@ -61,7 +61,7 @@ CARD = {
     "built": f"tools/build_data.py, seed {SEED}",
     "balance": (
         "40 of the 54 topics are among the 64 of the batteries, in other phrases; no frame is. A harmful phrase is "
-        "asked in eight frames, a plain one in eight, a near-miss in three, a harmless twin in one."
+        "asked in six frames, a plain one in six, a near-miss and a harmless twin in one."
     ),
     "limits": "Generic one-liners in British English without operational detail, for training only.",
 }

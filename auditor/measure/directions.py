@@ -120,14 +120,17 @@ def explore_direction(
 ) -> tuple[Candidate, float] | None:
     """Where the published choice is empty: the lowest bypass at the smallest bound of KL that leaves anything.
 
-    Only candidates whose bypass lies below that of every random direction (`null_bypass`, their lowest) are
-    left. Returns the candidate with the bound, or None. Exploratory: it may describe, never meet a criterion.
+    Only candidates whose bypass lies below that of every random direction (`null_bypass`, their lowest) are left;
+    of these only the ones that take refusal away (bypass below 0), where there are any: at a low cost there is
+    always one that does next to nothing, and does a little more of it than chance. Returns the candidate with the
+    bound, or None. Exploratory: it may describe, never meet a criterion.
     """
     beyond = [c for c in candidates if c.bypass < null_bypass]
-    for bound in EXPLORED_KL:
-        found = select_direction(beyond, n_layers=n_layers, kl_max=bound, induce_min=-inf, layer_share=layer_share)
-        if found is not None:
-            return found, bound
+    for kept in ([c for c in beyond if c.bypass < 0], beyond):
+        for bound in EXPLORED_KL:
+            found = select_direction(kept, n_layers=n_layers, kl_max=bound, induce_min=-inf, layer_share=layer_share)
+            if found is not None:
+                return found, bound
     return None
 
 

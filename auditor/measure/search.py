@@ -48,20 +48,20 @@ CHARTS = {
     ),
     "induce": Axes(
         "Refusal raised when a candidate is added",
-        f"Mean refusal metric of harmless twins; above 0 leans to refusal. {ON_VALIDATION}",
+        f"Mean refusal metric of plain requests; above 0 leans to refusal. {ON_VALIDATION}",
         "layer (resid_pre)",
         "refusal metric (logit)",
     ),
     "kl": Axes(
         "Cost of ablating a candidate",
-        f"Mean KL of the next token on harmless twins. {ON_VALIDATION}",
+        f"Mean KL of the next token on plain requests. {ON_VALIDATION}",
         "layer (resid_pre)",
         "KL (nats)",
     ),
     "front": Axes(
         "How much refusal goes at what cost",
-        "The lowest refusal metric on harmful requests that any direction reaches within a bound on KL over harmless "
-        f"twins: candidates beside random directions. {ON_VALIDATION}",
+        "The lowest refusal metric on harmful requests that any direction reaches within a bound on KL over plain "
+        f"requests: candidates beside random directions. {ON_VALIDATION}",
         "KL at most (nats)",
         "refusal metric (logit)",
     ),

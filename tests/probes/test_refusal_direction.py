@@ -195,7 +195,7 @@ def test_a_model_that_refuses_nothing_is_not_testable():
 
 
 def test_a_model_that_refuses_everything_is_not_testable():
-    result, _ = audited(PlantedRunner(refusing=("harmful", "matched")))
+    result, _ = audited(PlantedRunner(refusing=("harmful", "plain")))
     assert "below 0 on 0 of 260 harmless requests" in result.reason
 
 
