@@ -7,7 +7,7 @@ no forced tokens.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,12 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from auditor.model.batches import Batch, inputs
+from auditor.model.hooks import Rows, contiguous_head
 from auditor.model.target import TargetModel
+
+Settled = Callable[[Sequence[int]], bool]
+LEAVE_AT = 0.9
+"""share of a batch that is still going on, at which the others leave: that costs about what one more token costs"""
 
 
 class Decoder:
@@ -33,6 +38,11 @@ class Decoder:
         self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
         self.logits = self._forward(tokens[:, None])
 
+    def keep(self, rows: Tensor) -> None:
+        """Let all other rows go. `rows`: int64, among those that are left."""
+        self._mask, self.logits = self._mask[rows], self.logits[rows]
+        self._cache.batch_select_indices(rows)
+
     def _forward(self, ids: Tensor) -> Tensor:
         output = forward(self._target, ids, self._mask, keep=1, cache=self._cache)
         logits: Tensor = output.logits[:, -1].float()
@@ -44,7 +54,8 @@ def forward(target: TargetModel, ids: Tensor, mask: Tensor, *, keep: int, cache:
     arguments: dict[str, Any] = inputs(target.model, ids, mask)
     if "logits_to_keep" in inspect.signature(target.model.forward).parameters:
         arguments["logits_to_keep"] = keep
-    return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
+    with contiguous_head(target):
+        return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
 
 
 def following(batch: Batch, past: DynamicCache | None) -> Tensor:
@@ -76,9 +87,23 @@ def completion_nll(
 
 @torch.inference_mode()
 def greedy(
-    target: TargetModel, batch: Batch, max_new_tokens: int, past: DynamicCache | None = None
+    target: TargetModel,
+    batch: Batch,
+    max_new_tokens: int,
+    past: DynamicCache | None = None,
+    *,
+    rows: Rows | None = None,
+    settled: Sequence[Settled] = (),
 ) -> tuple[Tensor, list[tuple[int, ...]]]:
     """The likeliest token again and again; of equally likely ones the one with the lowest id.
+
+    Args:
+        target: the model.
+        batch: the prompts, behind `past`.
+        max_new_tokens: at most so many.
+        past: what every row goes on from.
+        rows: of the edits around this call; rows that are done then leave the batch. None keeps them to the end.
+        settled: for each row what is told its tokens so far, and says whether no more are wanted; empty wants all.
 
     Returns:
         logits of the first new token, float32 [rows, vocab], and for each row its new tokens; the token that ended an
@@ -86,22 +111,24 @@ def greedy(
     """
     decoder = Decoder(target, batch, past)
     first = decoder.logits
-    ends = torch.tensor(target.eos_ids, dtype=torch.int64, device=first.device)
-    chosen: list[Tensor] = []
-    ended = torch.zeros(first.shape[0], dtype=torch.bool, device=first.device)
-    while len(chosen) < max_new_tokens and not ended.all():
-        if chosen:
-            decoder.feed(chosen[-1])
-        token = decoder.logits.argmax(-1)
-        chosen.append(token)
-        ended |= torch.isin(token, ends)
-    if not chosen:
-        return first, [()] * first.shape[0]
-    return first, [_until_end(row, target.eos_ids) for row in torch.stack(chosen, dim=-1).tolist()]
-
-
-def _until_end(tokens: list[int], ends: tuple[int, ...]) -> tuple[int, ...]:
-    for index, token in enumerate(tokens):
-        if token in ends:
-            return tuple(tokens[: index + 1])
-    return tuple(tokens)
+    written: list[list[int]] = [[] for _ in range(first.shape[0])]
+    going, done = list(range(len(written))), set[int]()
+    tokens = first.argmax(-1)
+    for step in range(max_new_tokens):
+        if step:
+            decoder.feed(tokens)
+            tokens = decoder.logits.argmax(-1)
+        for row, token in zip(going, tokens.tolist(), strict=True):
+            if row not in done:
+                written[row].append(token)
+                if token in target.eos_ids or (settled and settled[row](written[row])):
+                    done.add(row)
+        left = [k for k, row in enumerate(going) if row not in done]
+        if not left:
+            break
+        if rows is not None and len(left) <= LEAVE_AT * len(going):
+            among = torch.tensor(left, device=first.device)
+            decoder.keep(among)
+            rows.keep(among)
+            tokens, going = tokens[among], [going[k] for k in left]
+    return first, [tuple(row) for row in written]

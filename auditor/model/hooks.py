@@ -29,11 +29,28 @@ from auditor.model.target import TargetModel
 RowEdits = Sequence[Edit] | Sequence[Sequence[Edit]]
 
 
+@dataclass(eq=False)
+class Rows:
+    """Which rows of a batch are still there, for whoever acts on each of them in another way."""
+
+    kept: Tensor | None = None
+    """int64, numbers that the rows had at first; None: all of them"""
+
+    def keep(self, among: Tensor) -> None:
+        """Let all go but some. `among`: int64, places among those that are left."""
+        self.kept = among if self.kept is None else self.kept[among]
+
+    def of(self, x: Tensor) -> Tensor:
+        """What is left of something with one entry a row, or one for all."""
+        return x if self.kept is None or x.shape[0] == 1 else x[self.kept.to(x.device)]
+
+
 @contextmanager
-def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] = ()) -> Iterator[None]:
+def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] = ()) -> Iterator[Rows]:
     """Apply edits in every forward pass inside the block, in the order given at each site.
 
-    Each edited tensor is a new one. Nested blocks: the inner one acts first.
+    Each edited tensor is a new one. Nested blocks: the inner one acts first. Yields the rows of the batch, which may
+    become fewer.
 
     Args:
         target: the model.
@@ -53,20 +70,21 @@ def editing(target: TargetModel, edits: RowEdits, *, prompt_lens: Sequence[int] 
             raise ValueError(f"a vector of {edit.vector.shape[0]} for a residual stream of {target.d_model}")
         if edit.positions != "all" and not prompt_lens:
             raise ValueError(f"an edit of {edit.positions!r} tokens needs the lengths of the prompts")
+    left = Rows()
     with ExitStack() as stack:
         if named:
-            columns = stack.enter_context(_columns(target, prompt_lens))
+            columns = stack.enter_context(_columns(target, prompt_lens, left))
         for site in named:
             here = _steps(rows, site, target.d_model)
 
             def change(x: Tensor, steps: list[_Step] = here) -> Tensor:
-                if not sizes <= {x.shape[0]}:
+                if left.kept is None and not sizes <= {x.shape[0]}:
                     raise ValueError(f"edits or prompts for {sizes} rows, a batch of {x.shape[0]}")
-                return _edited(x, steps, columns.touched)
+                return _edited(x, steps, columns.touched, left)
 
             # prepended, so that whoever records at the same site sees what the edit made of it
             stack.enter_context(_on_site(target, site, change, prepend=True))
-        yield
+        yield left
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +170,23 @@ def starting_at(target: TargetModel, layer: int, x: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def contiguous_head(target: TargetModel) -> Iterator[None]:
+    """Hand the head the tokens it is asked for as one block of memory.
+
+    The library cuts them out of whole rows; for such a view torch copies the head's weights once a row.
+    """
+    head = target.model.get_output_embeddings()
+    if head is None:
+        yield
+        return
+    handle = head.register_forward_pre_hook(lambda _module, args: (args[0].contiguous(), *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Copies of the tensors that modules return, in the order in which they run.
 
@@ -206,8 +241,9 @@ class _Columns:
 
 
 @contextmanager
-def _columns(target: TargetModel, prompt_lens: Sequence[int] = ()) -> Iterator[_Columns]:
+def _columns(target: TargetModel, prompt_lens: Sequence[int] = (), rows: Rows | None = None) -> Iterator[_Columns]:
     columns = _Columns()
+    ends = torch.tensor(prompt_lens or [0])
 
     def look(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         ids = args[0] if args else kwargs["input_ids"]
@@ -219,7 +255,7 @@ def _columns(target: TargetModel, prompt_lens: Sequence[int] = ()) -> Iterator[_
         if mask.ndim != 2:
             raise ValueError(f"the attention mask is [rows, columns], not {list(mask.shape)}")
         columns.tokens = token_positions(mask)[:, -ids.shape[1] :]
-        columns.touched = _touched(columns.tokens, prompt_lens)
+        columns.touched = _touched(columns.tokens, ends if rows is None else rows.of(ends))
 
     handle = target.backbone.register_forward_pre_hook(look, with_kwargs=True)
     try:
@@ -302,21 +338,22 @@ def _steps(rows: list[list[Edit]], site: Site, d_model: int) -> list[_Step]:
     return steps
 
 
-def _touched(tokens: Tensor, prompt_lens: Sequence[int]) -> Tensor:
+def _touched(tokens: Tensor, prompt_lens: Tensor) -> Tensor:
     """Where each mask of MASKS holds. [4, rows, columns]"""
     real = tokens >= 0
-    ends = torch.tensor(prompt_lens or [0], device=tokens.device)[:, None]
+    ends = prompt_lens.to(tokens.device)[:, None]
     prompt, last = real & (tokens < ends), real & (tokens == ends - 1)
     return torch.stack([real, prompt, real & ~prompt, last])
 
 
-def _edited(x: Tensor, steps: list[_Step], touched: Tensor) -> Tensor:
+def _edited(x: Tensor, steps: list[_Step], touched: Tensor, left: Rows) -> Tensor:
     """Every kind of edit, where it touches, computed in float32 or wider; other entries are unchanged."""
     rows = torch.arange(x.shape[0], device=x.device)
     y = x.to(torch.promote_types(x.dtype, torch.float32), copy=True)
     for step in steps:
-        u, removed, added = (t.to(device=x.device, dtype=y.dtype) for t in (step.u, step.removed, step.added))
-        where = touched.to(x.device)[step.mask.to(x.device).expand(x.shape[0]), rows]
+        terms = (left.of(t) for t in (step.u, step.removed, step.added))
+        u, removed, added = (t.to(device=x.device, dtype=y.dtype) for t in terms)
+        where = touched.to(x.device)[left.of(step.mask).to(x.device).expand(x.shape[0]), rows]
         along = (added - removed * (y @ u.mT)) * where[..., None]
         y.addcmul_(along, u)
     return y.to(x.dtype)

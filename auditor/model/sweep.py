@@ -6,7 +6,7 @@ Items that want the same things share a batch whatever their edits are, because 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
 from auditor.model.extract import Progress
-from auditor.model.generate import completion_nll, greedy, next_logits
+from auditor.model.generate import Settled, completion_nll, greedy, next_logits
 from auditor.model.hooks import editing, recording, starting_at
 from auditor.model.late import LayerInputs, layer_inputs, start_layer
 from auditor.model.prefix import Prefix, shared_prefix
@@ -43,6 +43,8 @@ class WorkItem:
     want: frozenset[Want] = frozenset({"logits"})
     max_new_tokens: int = 0
     """length of the text wanted"""
+    settled: Callable[[str], bool] | None = None
+    """told the text so far: whether no more of it is wanted"""
 
     def __post_init__(self) -> None:
         if ("text" in self.want) != (self.max_new_tokens > 0):
@@ -161,7 +163,7 @@ def _together(target: TargetModel, items: Sequence[WorkItem], ground: _Ground, l
     batch = left_padded(target, texts, room_for=ground.known + longest)
     past = None if ground.prefix is None else ground.prefix.cache(target, edits)
     with ExitStack() as stack:
-        stack.enter_context(editing(target, edits, prompt_lens=lens))
+        rows = stack.enter_context(editing(target, edits, prompt_lens=lens))
         if layer and ground.inputs is not None:
             stack.enter_context(starting_at(target, layer, ground.inputs.padded(layer, texts)))
         seen = stack.enter_context(recording(target, sites, [(n - 1,) for n in lens])) if sites else None
@@ -169,12 +171,21 @@ def _together(target: TargetModel, items: Sequence[WorkItem], ground: _Ground, l
             likely = completion_nll(target, batch, [item.end - n for item, n in zip(items, lens, strict=True)], past)
             return [Outcome(None, None, (), False, None, nll) for nll in likely]
         if "text" in want:
-            logits, written = greedy(target, batch, longest, past)
+            settled = [_settled(target, item) for item in items]
+            logits, written = greedy(target, batch, longest, past, rows=None if sites else rows, settled=settled)
         else:
             logits, written = next_logits(target, batch, past), [()] * len(items)
-    rows = logits.cpu().numpy()
+    first = logits.cpu().numpy()
     read = [None] * len(items) if seen is None else list(seen.whole)
-    return [_outcome(target, want, *found) for found in zip(rows, written, read, strict=True)]
+    return [_outcome(target, want, *found) for found in zip(first, written, read, strict=True)]
+
+
+def _settled(target: TargetModel, item: WorkItem) -> Settled:
+    """The same for token ids."""
+    asked = item.settled
+    if asked is None:
+        return lambda _tokens: False
+    return lambda tokens: asked(target.tokenizer.decode(list(tokens), skip_special_tokens=True))
 
 
 def _outcome(

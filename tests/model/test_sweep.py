@@ -121,15 +121,15 @@ def test_an_answer_ends_at_any_end_token_and_only_there(examples):
         assert (outcome.ended, outcome.tokens) == (ended, () if ended else (token,) * 4)
 
 
-def test_decoding_stops_when_every_row_has_ended(prompts, target):
-    """Row i is made to end at its i-th token."""
-    steps = []
+def test_rows_that_have_ended_leave_the_batch(prompts, target):
+    """Of the rows that are left the first is made to end, one a step."""
+    sizes = []
 
     def end_row(_module, _inputs, logits):
-        steps.append(1)
+        sizes.append(len(logits))
         said = logits.clone()
         said[..., 2] = -1e4
-        said[len(steps) - 1, :, 2] = 1e4
+        said[0, :, 2] = 1e4
         return said
 
     handle = target.model.get_output_embeddings().register_forward_hook(end_row)
@@ -138,26 +138,45 @@ def test_decoding_stops_when_every_row_has_ended(prompts, target):
         outcomes = done(target, items, batch_tokens=ALL_TOGETHER)
     finally:
         handle.remove()
-    assert len(steps) == len(prompts)
+    assert sizes == [4, 3, 2, 1]
     assert sorted(len(outcome.tokens) for outcome in outcomes) == [0, 1, 2, 3]
     assert all(outcome.ended for outcome in outcomes)
 
 
-def test_rows_that_ended_do_not_disturb_the_others(llama, examples):
-    """One row ends at once, the others go on: their text is what they say alone."""
-    prompts = [render(llama, example) for example in examples]
-    item = {"want": frozenset({"text"}), "max_new_tokens": 8}
-    alone = [done(llama, [WorkItem(p, **item)], batch_tokens=ONE_ROW)[0] for p in prompts]
-    ends = alone[0].tokens[0]
-    from dataclasses import replace
+def test_rows_that_left_do_not_disturb_the_others(target, prompts, u):
+    """Each row has its own edit and ends where it will: its text is what it says alone."""
+    rng = np.random.default_rng(3)
+    turned = [np.roll(u, int(rng.integers(len(u)))) for _ in range(3 * len(prompts))]
+    edits = [(Edit("add", v, 6.0, 1.0, (SITE,), mask),) for v in turned for mask in ("all", "completion")]
+    many = [prompts[i % len(prompts)] for i in range(len(edits))]
+    items = [WorkItem(p, e, want=frozenset({"text"}), max_new_tokens=8) for p, e in zip(many, edits, strict=True)]
+    free = done(replace(target, eos_ids=()), items, batch_tokens=ONE_ROW)
+    ends = tuple({free[0].tokens[0], free[1].tokens[3]})
+    together = done(replace(target, eos_ids=ends), items, batch_tokens=ALL_TOGETHER)
+    cuts = [next((k for k, token in enumerate(row.tokens) if token in ends), 8) for row in free]
+    assert [row.tokens for row in together] == [row.tokens[:cut] for row, cut in zip(free, cuts, strict=True)]
+    assert [row.ended for row in together] == [cut < 8 for cut in cuts]
+    assert 0 in cuts
+    assert max(cuts) > 3
 
-    stopping = replace(llama, eos_ids=(ends,))
-    together = done(stopping, [WorkItem(p, **item) for p in prompts], batch_tokens=ALL_TOGETHER)
-    assert (together[0].ended, together[0].tokens) == (True, ())
-    for row, free in zip(together, alone, strict=True):
-        cut = free.tokens.index(ends) if ends in free.tokens else len(free.tokens)
-        assert row.tokens == free.tokens[:cut]
-    assert any(row.tokens for row in together)
+
+def test_a_row_that_has_settled_stops_early_and_is_not_said_to_have_ended(llama, examples):
+    prompts = [render(llama, example) for example in examples]
+    told = []
+
+    def third(text):
+        told.append(text)
+        return len(told) == 3
+
+    item = {"want": frozenset({"text"}), "max_new_tokens": 8}
+    free, other = (done(llama, [WorkItem(p, **item)], batch_tokens=ONE_ROW)[0] for p in prompts[:2])
+    asked = [WorkItem(prompts[0], settled=third, **item), WorkItem(prompts[1], **item)]
+    stopped, whole = done(llama, asked, batch_tokens=ALL_TOGETHER)
+    assert (whole.tokens, whole.ended) == (other.tokens, other.ended)
+    assert stopped.tokens == free.tokens[: len(told)]
+    assert len(stopped.tokens) < len(free.tokens)
+    assert not stopped.ended
+    assert stopped.text == told[-1]
 
 
 def test_sampling_settings_of_the_checkpoint_are_not_used(llama, examples):
