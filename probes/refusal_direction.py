@@ -18,13 +18,14 @@ from pydantic import Field
 from auditor.config import Scalar, Strict
 from auditor.errors import NotTestable
 from auditor.measure.arms import DEFAULT, Arm, Edits
+from auditor.measure.choice import Bounds, choose
 from auditor.measure.directions import Direction
 from auditor.measure.effects import KL, RefusalJudges
 from auditor.measure.interventions import ablating, ablation_sites, adding, random_directions
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS
 from auditor.measure.library import View
 from auditor.measure.measurement import Axes, EvidenceClass, MeasurementSpec, Probe, Unit
-from auditor.measure.search import Search
+from auditor.measure.search import FRONT, Search
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Answers, Bench
@@ -49,6 +50,8 @@ class Params(Strict):
     """only the last so many tokens of the template; None takes all"""
     layer_step: int = Field(default=1, ge=1)
     """every how manieth layer is a candidate"""
+    prune: bool = False
+    """ask of the candidates no more than the choice by the rule needs; their profiles and front then have gaps"""
     n_fit: int = Field(default=128, ge=FEWEST_FIT)
     n_validation: int = Field(default=32, ge=FEWEST_VALIDATION)
     n_random: int = Field(default=20, ge=20)
@@ -75,15 +78,14 @@ def run(bench: Bench, params: Params) -> None:
     sites = ablation_sites(bench.target.points, bench.target.n_layers)
     bench.fact("ablated at", "every " + ", ".join(dict.fromkeys(site.point for site in sites)))
     search = Search(bench, judges.metric, harmful, harmless, sites)
-    grid = search.grid(
-        layer_share=params.layer_share,
-        layer_step=params.layer_step,
-        positions=params.positions,
-        n_random=params.n_random,
-    )
-    direction, choice, kl_max = grid.choose(bench, kl_max=params.kl_max, induce_min=params.induce_min)
-    second = search.second(grid, direction, kl_max)
-    read(Trial(bench, params, judges, direction, choice, sites), second)
+    bounds = Bounds(params.kl_max, params.induce_min, params.layer_share)
+    grid = search.grid(bounds, layer_step=params.layer_step, positions=params.positions, n_random=params.n_random)
+    found = (search.within_bounds(grid) if params.prune else None) or search.tried(grid)
+    null = search.null(grid)
+    bench.plot("bypass_within_kl", FRONT, at=("direction", "kl_max"))
+    choice = choose(bench, grid, found, null)
+    second = search.second(grid, found, choice)
+    read(Trial(bench, params, judges, choice.direction, choice.kind, sites), second)
 
 
 def screened(bench: Bench, params: Params, judges: RefusalJudges) -> tuple[Pool, Pool]:

@@ -23,7 +23,7 @@ from auditor.measure.measurement import MeasurementSpec, Role, Sample
 from auditor.measure.qualify import BOOTSTRAP, Workbench
 from auditor.measure.recorder import Recorder
 from auditor.measure.runner import Asked, Effect, Runner
-from auditor.measure.table import Pool, Screen, Table, differences, screened, table
+from auditor.measure.table import Pool, Pruning, Screen, Table, differences, screened, table
 from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Point
 
@@ -164,9 +164,10 @@ class Asking(Recorder):
         examples: Sequence[Example],
         *,
         beside_unedited: bool = False,
+        prune: Pruning | None = None,
     ) -> Table:
         """Effects of every arm on prompts of the selection split: what a choice is made by; stored whole."""
-        return table(self._workbench, name, arms, effects, examples, beside_unedited=beside_unedited)
+        return table(self._workbench, name, arms, effects, examples, beside_unedited=beside_unedited, prune=prune)
 
     def tabulate(self, name: str, found: Table, effect: str, at: Mapping[int, Mapping[str, Scalar]]) -> None:
         """Record rows of a table, by their number, as means over its prompts."""

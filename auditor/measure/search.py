@@ -1,39 +1,33 @@
-"""Direction search: a grid of candidates and random directions, the front of what they do and cost, and the choice.
+"""Direction search: a grid of candidates and random directions, and the front of what they do and cost.
 
-Everything is read on prompts of the selection split and recorded whole. Source: Arditi et al. 2024,
-arXiv:2406.11717. No torch.
+Everything is read on prompts of the selection split and recorded. Source: Arditi et al. 2024, arXiv:2406.11717.
+No torch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from auditor.config import Scalar
 from auditor.errors import NotTestable
-from auditor.measure.directions import (
-    EXPLORED_KL,
-    Candidate,
-    Direction,
-    explore_direction,
-    pareto_front,
-    select_direction,
-)
+from auditor.measure.choice import Bounds, Choice, Figures, Grid, chosen_of
+from auditor.measure.directions import Direction, pareto_front
 from auditor.measure.effects import KL
-from auditor.measure.interventions import ablating, adding, random_directions, rank_of, without
+from auditor.measure.interventions import ablating, adding, random_directions, without
 from auditor.measure.measurement import Axes
-from auditor.measure.metrics import Floats
+from auditor.measure.table import Pruning, Table
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Bench
     from auditor.measure.runner import Effect
-    from auditor.measure.table import Pool, Table
+    from auditor.measure.table import Pool
     from auditor.model.sites import Site
 
-PUBLISHED_KL, PUBLISHED_INDUCE, PUBLISHED_SHARE = 0.1, 0.0, 0.8
-"""the bounds of the published rule; a choice by wider ones is exploratory"""
 SECOND_TRIED = 8
 """of the best candidates, how many are tried again without their part along the chosen direction"""
 FRONT_KL = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
@@ -58,79 +52,14 @@ CHARTS = {
         "layer (resid_pre)",
         "KL (nats)",
     ),
-    "front": Axes(
-        "How much refusal goes at what cost",
-        "The lowest refusal metric on harmful requests that any direction reaches within a bound on KL over plain "
-        f"requests: candidates beside random directions. {ON_VALIDATION}",
-        "KL at most (nats)",
-        "refusal metric (logit)",
-    ),
 }
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Every candidate that was tried, with what it does to the validation prompts."""
-
-    directions: tuple[Direction, ...]
-    candidates: tuple[Candidate, ...]
-    null_bypass: Floats
-    """[n_random] of random directions"""
-    layer_share: float
-    coarse: bool
-
-    @property
-    def lowest_null(self) -> float:
-        """The lowest bypass of a random direction; without any number nothing lies beyond them."""
-        known = self.null_bypass[~np.isnan(self.null_bypass)]
-        return float(known.min()) if len(known) else -np.inf
-
-    def of(self, candidate: Candidate) -> Direction:
-        """The direction of a candidate."""
-        return self.directions[self.candidates.index(candidate)]
-
-    def choose(self, bench: Bench, *, kl_max: float, induce_min: float) -> tuple[Direction, str, float]:
-        """The published choice, or else the exploratory one, how it was made, and the bound on its KL.
-
-        Raises NotTestable when no direction beats chance.
-        """
-        coarse = ", coarse grid" if self.coarse else ""
-        depth, share, null = (
-            bench.target.n_layers,
-            self.layer_share,
-            self.lowest_null,
-        )
-        chosen = select_direction(
-            self.candidates, n_layers=depth, kl_max=kl_max, induce_min=induce_min, layer_share=share
-        )
-        told = f"KL ≤ {kl_max:g}, induce ≥ {induce_min:g}, layer below {share:g} of the depth"
-        published = kl_max <= PUBLISHED_KL and induce_min >= PUBLISHED_INDUCE and share <= PUBLISHED_SHARE
-        choice = f"{'published' if published else 'wider'} rule{coarse}"
-        if chosen is not None and not published:
-            bench.explore("the declared bounds are wider than the published ones")
-        if chosen is None:
-            explored = explore_direction(self.candidates, n_layers=depth, null_bypass=null, layer_share=share)
-            if explored is None:
-                raise NotTestable(
-                    f"direction not testable: none of {len(self.candidates)} candidates keeps the published rule "
-                    f"({told}), and none removes refusal beyond {len(self.null_bypass)} random directions "
-                    f"at a KL of {EXPLORED_KL[-1]:g}"
-                )
-            chosen, kl_max = explored
-            choice = f"exploratory{coarse}"
-            left = f"none of {len(self.candidates)} candidates keeps the published rule ({told})"
-            told = f"{left}; lowest bypass at KL ≤ {kl_max:g}"
-            bench.explore(f"exploratory: {told}")
-        beyond = [d for d, c in zip(self.directions, self.candidates, strict=True) if c.bypass < null]
-        bench.fact("choice", f"{choice}: {told}")
-        bench.fact("chosen", f"position {chosen.position}, layer {chosen.layer} of {depth}")
-        bench.fact(
-            "chosen, on validation", f"bypass {chosen.bypass:.2f}, induce {chosen.induce:.2f}, KL {chosen.kl:.3f}"
-        )
-        bench.fact("candidates beyond every random direction", len(beyond))
-        if beyond:
-            bench.fact("their rank (dimensions that hold 90 %)", rank_of(beyond))
-        return self.of(chosen), choice, kl_max
+FRONT = Axes(
+    "How much refusal goes at what cost",
+    "The lowest refusal metric on harmful requests that any direction reaches within a bound on KL over plain "
+    f"requests: candidates beside random directions. {ON_VALIDATION}",
+    "KL at most (nats)",
+    "refusal metric (logit)",
+)
 
 
 @dataclass(frozen=True)
@@ -145,64 +74,73 @@ class Search:
     sites: tuple[Site, ...]
     """where a direction is ablated"""
 
-    def grid(self, *, layer_share: float, layer_step: int, positions: int | None, n_random: int) -> Grid:
-        """The grid of positions and layers, and random directions, each with its figures on the validation prompts.
+    def grid(self, bounds: Bounds, *, layer_step: int, positions: int | None, n_random: int) -> Grid:
+        """The candidates, one of every position and layer whose classes do not read alike, and random directions.
 
-        Layers from int(layer_share · n_layers) on can never be chosen and are not tried. Raises NotTestable where
-        the classes have equal means everywhere.
+        Layers from int(layer_share · n_layers) on can never be chosen and are no candidates. Raises NotTestable where
+        none is left.
         """
-        bench, harmful, harmless, sites = self.bench, self.harmful, self.harmless, self.sites
-        last = int(layer_share * bench.target.n_layers)
+        bench, depth = self.bench, self.bench.target.n_layers
+        last = int(bounds.layer_share * depth)
         layers = range(layer_step - 1, last, layer_step)
         if not layers:
             raise NotTestable(
-                f"direction not testable: of {bench.target.n_layers} layers, {last} come into question, "
+                f"direction not testable: of {depth} layers, {last} come into question, "
                 f"and every {layer_step}. of them is none"
             )
-        found = bench.differences(harmful, harmless, layers=layers, point="resid_pre", last=positions)
+        found = bench.differences(self.harmful, self.harmless, layers=layers, point="resid_pre", last=positions)
         coarse = layer_step > 1 or (positions or bench.target.template_tail) < bench.target.template_tail
         places = sorted({position for position, _ in found})
         bench.fact("grid", f"{'coarse, ' if coarse else ''}positions {places}, layers {list(layers)}")
-        tried = {place: direction for place, direction in found.items() if direction is not None}
-        if not tried:
+        directions = {place: direction for place, direction in found.items() if direction is not None}
+        if not directions:
             raise NotTestable("direction not testable: refused and answered requests have equal means everywhere")
-        directions = list(tried.values())
-        drawn = random_directions(bench.rng, n_random, directions[0])
-        removed = [ablating(d, sites) for d in (*directions, *drawn)]
-        metric, kl = {"bypass": self.metric}, {"kl": KL().nats}
-        bypass = bench.table("ablated, harmful", removed, metric, harmful.validation)
-        cost = bench.table("ablated, harmless", removed, kl, harmless.validation, beside_unedited=True)
-        induce = bench.table(
-            "added, harmless", [adding(d) for d in directions], {"induce": self.metric}, harmless.validation
-        )
-        at: dict[int, dict[str, Scalar]] = {
-            i: {"position": str(p), "layer": layer} for i, (p, layer) in enumerate(tried)
-        }
-        for name, shown in (("bypass", bypass), ("induce", induce), ("kl", cost)):
-            bench.tabulate(f"candidate_{name}", shown, name, at)
-            bench.plot(f"candidate_{name}", CHARTS[name], at=("position", "layer"))
-        front(bench, bypass, cost, len(tried))
-        figures = zip(
-            bypass.mean("bypass")[: len(tried)], induce.mean("induce"), cost.mean("kl")[: len(tried)], strict=True
-        )
-        rows = tuple(Candidate(*place, *map(float, found)) for place, found in zip(tried, figures, strict=True))
-        return Grid(tuple(directions), rows, bypass.mean("bypass")[len(tried) :], layer_share, coarse)
+        random = random_directions(bench.rng, n_random, next(iter(directions.values())))
+        return Grid(directions, tuple(random), bounds, depth, coarse)
 
-    def second(self, grid: Grid, first: Direction, kl_max: float) -> Direction | None:
-        """Of the candidates within `kl_max`, the one whose part outside the first direction removes most refusal."""
-        affordable = [i for i, c in enumerate(grid.candidates) if c.kl <= kl_max]
-        ranked = sorted(affordable, key=lambda i: grid.candidates[i].bypass)
-        others = (without(grid.directions[i], first) for i in ranked if grid.directions[i] is not first)
+    def tried(self, grid: Grid) -> Figures:
+        """Every figure of every candidate; recorded."""
+        directions = list(grid.directions.values())
+        found = Figures(self._bypass("", directions), self._kl("", directions), self._induce("", directions))
+        return self._shown(grid, found)
+
+    def within_bounds(self, grid: Grid) -> Figures | None:
+        """Only what decides whether a candidate keeps the bounds, cheapest first, and the bypass of those that do.
+
+        The choice by these bounds is the same as from all figures; what was not asked is NaN. None where no candidate
+        keeps them: then all figures are needed. What was left out is recorded.
+        """
+        said, directions, bounds = ", within bounds", list(grid.directions.values()), grid.bounds
+        induce = self._induce(said, directions)
+        raised = Pruning(tuple(induce.mean("induce") >= bounds.induce_min), bounds.kl_max)
+        kl = self._kl(said, directions, raised)
+        cheap = Pruning(tuple(kl.mean("kl") <= bounds.kl_max))
+        bypass = self._bypass(said, directions, cheap)
+        asked = sum(table.asked for table in (induce, kl, bypass))
+        self.bench.fact(
+            "asked no more than the rule needs",
+            f"{sum(raised.keep)} of {len(directions)} candidates raise refusal, {sum(cheap.keep)} of these within the "
+            f"bound on KL; {asked} of {3 * kl.values['kl'].size} questions asked",
+        )
+        found = Figures(bypass, kl, induce)
+        return None if chosen_of(found.candidates(grid), grid) is None else self._shown(grid, found)
+
+    def null(self, grid: Grid) -> Figures:
+        """What random directions do; recorded."""
+        directions = list(grid.random)
+        found = Figures(self._bypass(", random", directions), self._kl(", random", directions))
+        front(self.bench, "random", found)
+        return found
+
+    def second(self, grid: Grid, figures: Figures, choice: Choice) -> Direction | None:
+        """Of the candidates within its bound of KL, the one whose part outside the choice removes most refusal."""
+        affordable = [c for c in figures.candidates(grid) if c.kl <= choice.kl_max and not isnan(c.bypass)]
+        ranked = [grid.directions[c.position, c.layer] for c in sorted(affordable, key=lambda c: c.bypass)]
+        others = (without(direction, choice.direction) for direction in ranked if direction is not choice.direction)
         rests = [rest for rest in others if rest is not None][:SECOND_TRIED]
         if not rests:
             return None
-        tried = self.bench.table(
-            "second direction, harmful",
-            [ablating(rest, self.sites) for rest in rests],
-            {"bypass": self.metric},
-            self.harmful.validation,
-        )
-        left = tried.mean("bypass")
+        left = self._bypass(", second direction", rests).mean("bypass")
         if np.isnan(left).all():
             return None
         best = int(np.nanargmin(left))
@@ -212,17 +150,40 @@ class Search:
         )
         return rests[best]
 
+    def _bypass(self, said: str, directions: Sequence[Direction], prune: Pruning | None = None) -> Table:
+        arms = [ablating(d, self.sites) for d in directions]
+        effects = {"bypass": self.metric}
+        return self.bench.table(f"ablated, harmful{said}", arms, effects, self.harmful.validation, prune=prune)
 
-def front(bench: Bench, bypass: Table, cost: Table, n_candidates: int) -> None:
-    """How much refusal goes at what cost: the lowest bypass within each bound of KL, beside random directions."""
-    for kind, rows in (("candidates", slice(None, n_candidates)), ("random", slice(n_candidates, None))):
-        start = rows.start or 0
-        low, spent = bypass.mean("bypass")[rows], cost.mean("kl")[rows]
-        steps = pareto_front(low, spent)
-        for bound in FRONT_KL:
-            within = [i for i in steps if spent[i] <= bound]
-            if within:
-                bench.tabulate(
-                    "bypass_within_kl", bypass, "bypass", {start + within[-1]: {"direction": kind, "kl_max": bound}}
-                )
-    bench.plot("bypass_within_kl", CHARTS["front"], at=("direction", "kl_max"))
+    def _kl(self, said: str, directions: Sequence[Direction], prune: Pruning | None = None) -> Table:
+        arms = [ablating(d, self.sites) for d in directions]
+        name, prompts = f"ablated, harmless{said}", self.harmless.validation
+        return self.bench.table(name, arms, {"kl": KL().nats}, prompts, beside_unedited=True, prune=prune)
+
+    def _induce(self, said: str, directions: Sequence[Direction]) -> Table:
+        arms = [adding(d) for d in directions]
+        return self.bench.table(f"added, harmless{said}", arms, {"induce": self.metric}, self.harmless.validation)
+
+    def _shown(self, grid: Grid, found: Figures) -> Figures:
+        """Record the figures of the candidates."""
+        at: dict[int, dict[str, Scalar]] = {
+            i: {"position": str(p), "layer": layer} for i, (p, layer) in enumerate(grid.directions)
+        }
+        for name, table in (("bypass", found.bypass), ("induce", found.induce), ("kl", found.kl)):
+            if table is not None:
+                self.bench.tabulate(f"candidate_{name}", table, name, at)
+                self.bench.plot(f"candidate_{name}", CHARTS[name], at=("position", "layer"))
+        front(self.bench, "candidates", found)
+        return found
+
+
+def front(bench: Bench, kind: str, found: Figures) -> None:
+    """How much refusal goes at what cost: the lowest bypass within each bound of KL."""
+    spent = found.kl.mean("kl")
+    steps = pareto_front(found.bypass.mean("bypass"), spent)
+    for bound in FRONT_KL:
+        within = [i for i in steps if spent[i] <= bound]
+        if within:
+            bench.tabulate(
+                "bypass_within_kl", found.bypass, "bypass", {within[-1]: {"direction": kind, "kl_max": bound}}
+            )

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from auditor.data.examples import Example, Split
 from auditor.data.split import draw
@@ -104,6 +104,22 @@ class Table:
         """[n_arms]; NaN where an item has none."""
         return np.asarray(self.values[effect].mean(axis=1))
 
+    @property
+    def asked(self) -> int:
+        """How many questions have a number: those of arms that were left out, or stopped, have none."""
+        return int(sum((~np.isnan(found)).sum() for found in self.values.values()))
+
+
+@dataclass(frozen=True)
+class Pruning:
+    """What need not be asked, because an arm of which it is known cannot be chosen any more."""
+
+    keep: tuple[bool, ...]
+    """[n_arms] arms that are asked at all"""
+    at_most: float = inf
+    """bound on the mean of an effect that is never negative: an arm is asked no more prompts once the sum so far, over
+    all of them, lies above"""
+
 
 def table(
     bench: Workbench,
@@ -113,18 +129,36 @@ def table(
     examples: Sequence[Example],
     *,
     beside_unedited: bool = False,
+    prune: Pruning | None = None,
 ) -> Table:
-    """Ask every prompt under every arm; the effects are read from the logits and stored whole as draws."""
-    values: dict[str, NDArray[Any]] = {effect: np.empty((len(arms), len(examples))) for effect in effects}
-    for start in range(0, len(arms), ARMS_A_UNIT):
-        chunk = arms[start : start + ARMS_A_UNIT]
-        asked = [Asked(example, edits=arm) for arm in chunk for example in examples]
-        what = f"questions: {name}, arms {start + 1} to {start + len(chunk)} of {len(arms)}"
-        found = bench.runner.ask(asked, effects, beside_unedited=beside_unedited, what=what)
-        for i, one in enumerate(found):
-            for effect, value in one.values.items():
-                place = start + i // len(examples), i % len(examples)
-                values[effect][place] = np.nan if value is None else value
+    """Ask every prompt under every arm; the effects are read from the logits and stored whole as draws.
+
+    Args:
+        bench: what asks and stores.
+        name: of the draws.
+        arms: what is done to the target.
+        effects: what is read of each answer.
+        examples: the prompts.
+        beside_unedited: the effects also see the logits without edits.
+        prune: which arms need not be asked everything; what is not asked has no number.
+    """
+    n = len(examples)
+    values = {effect: np.full((len(arms), n), np.nan) for effect in effects}
+    going = [i for i in range(len(arms)) if prune is None or prune.keep[i]]
+    for start, end in pairwise(sorted({0, n // 4, n // 2, n} if prune else {0, n})):
+        some = examples[start:end]
+        for first in range(0, len(going), ARMS_A_UNIT):
+            chunk = going[first : first + ARMS_A_UNIT]
+            asked = [Asked(example, edits=arms[i]) for i in chunk for example in some]
+            what = f"questions: {name}, arms {first + 1} to {first + len(chunk)} of {len(going)}"
+            found = bench.runner.ask(asked, effects, beside_unedited=beside_unedited, what=what)
+            for k, one in enumerate(found):
+                for effect, value in one.values.items():
+                    place = chunk[k // len(some)], start + k % len(some)
+                    values[effect][place] = np.nan if value is None else value
+        if prune is not None:
+            spent = sum(np.nansum(found, axis=1) for found in values.values())
+            going = [i for i in going if spent[i] <= prune.at_most * n]
     groups = sorted({example.group for example in examples})
     return Table(
         tensors={effect: bench.evidence.store(f"{name}/{effect}", found) for effect, found in values.items()},

@@ -182,7 +182,7 @@ def test_the_choice_is_made_on_the_selection_split_alone():
     audited(runner)
     loaded = load_probes(["refusal_direction"])["refusal_direction"]
     placed = split(read(loaded.data_dir / "requests.jsonl"), seed=0)
-    last = max(i for i, (what, _) in enumerate(runner.asked) if "second direction" in what or "added, harmless" in what)
+    last = max(i for i, (what, _) in enumerate(runner.asked) if "ablated, harm" in what or "added, harmless" in what)
     assert {placed[one.example.id] for _, one in runner.asked[: last + 1]} == {"fit", "validation"}
     assert {placed[one.example.id] for _, one in runner.asked[last + 1 :]} == {"evaluation"}
 
@@ -196,7 +196,7 @@ def test_a_model_that_refuses_nothing_is_not_testable():
 
 def test_a_model_that_refuses_everything_is_not_testable():
     result, _ = audited(PlantedRunner(refusing=("harmful", "plain")))
-    assert "below 0 on 0 of 260 harmless requests" in result.reason
+    assert "below 0 on 0 of 312 harmless requests" in result.reason
 
 
 def test_no_direction_is_claimed_where_the_stream_says_nothing():
@@ -253,8 +253,17 @@ def test_text_that_the_model_would_not_have_written_is_not_compliance_either():
     assert "perplexity × 1.28 (at most 1.2)" in primary.note
 
 
+class DeclinesInWords(PlantedRunner):
+    """It declines plain requests too, in words of which judge two has no notion."""
+
+    def _answer(self, one, effects, max_new_tokens, beside_unedited):
+        found = super()._answer(one, effects, max_new_tokens, beside_unedited)
+        said = "refused" in found.values and one.example.kind == "plain"
+        return Answered(found.answer, {**found.values, "refused": 1.0}) if said else found
+
+
 def test_refusals_of_plain_requests_are_no_text_to_measure_coherence_by():
-    result, _ = audited(PlantedRunner(refusing=("harmful", "plain")))
+    result, _ = audited(DeclinesInWords())
     (primary,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
     assert primary.note == "incoherent: no answer to measure coherence by"
 
@@ -301,6 +310,24 @@ def test_a_candidate_that_breaks_the_model_is_discarded_and_ends_nothing():
     result, _ = audited(BrokenUnder())
     assert result.status == "abstained"
     assert "none of 9 candidates keeps the published rule" in result.reason
+
+
+def test_asking_no_more_than_the_rule_needs_changes_no_choice_and_is_told(planted):
+    runner = PlantedRunner()
+    result, evidence = audited(runner, prune=True)
+    assert result.facts["choice"] == planted[0].facts["choice"]
+    assert result.facts["chosen"] == planted[0].facts["chosen"]
+    assert "of 9 candidates raise refusal" in result.facts["asked no more than the rule needs"]
+    assert value(result, "harmful_refusal_ablated") == 0.0
+    for m in result.measurements:
+        assert estimated(m.estimate.estimator, m.estimate.columns, evidence, m.estimate.params) == m.estimate
+
+
+def test_where_the_rule_leaves_nothing_everything_is_asked():
+    pruned, whole = (audited(PlantedRunner(kl=True), kl_max=0.001, prune=prune)[0] for prune in (True, False))
+    told = {"asked no more than the rule needs"}
+    assert {k: v for k, v in pruned.facts.items() if k not in told} == whole.facts
+    assert pruned.measurements == whole.measurements
 
 
 def test_the_coarse_grid_says_so():
