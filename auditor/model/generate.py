@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -18,7 +19,8 @@ from auditor.model.batches import Batch, inputs
 from auditor.model.hooks import Rows, contiguous_head
 from auditor.model.target import TargetModel
 
-Settled = Callable[[Sequence[int]], bool]
+Over = Callable[[Sequence[int]], bool]
+"""told the new tokens of a row: whether it gets no more of them"""
 LEAVE_AT = 0.9
 """share of a batch that is still going on, at which the others leave: that costs about what one more token costs"""
 
@@ -89,46 +91,85 @@ def completion_nll(
 def greedy(
     target: TargetModel,
     batch: Batch,
-    max_new_tokens: int,
+    over: Sequence[Over],
     past: DynamicCache | None = None,
     *,
     rows: Rows | None = None,
-    settled: Sequence[Settled] = (),
 ) -> tuple[Tensor, list[tuple[int, ...]]]:
     """The likeliest token again and again; of equally likely ones the one with the lowest id.
 
     Args:
         target: the model.
         batch: the prompts, behind `past`.
-        max_new_tokens: at most so many.
+        over: of each row, told its new tokens after each of them.
         past: what every row goes on from.
-        rows: of the edits around this call; rows that are done then leave the batch. None keeps them to the end.
-        settled: for each row what is told its tokens so far, and says whether no more are wanted; empty wants all.
+        rows: of the edits around this call; rows that are over then leave the batch. None keeps them to the end.
 
     Returns:
-        logits of the first new token, float32 [rows, vocab], and for each row its new tokens; the token that ended an
-        answer is the last one.
+        logits of the first new token, float32 [rows, vocab], and for each row its new tokens.
     """
     decoder = Decoder(target, batch, past)
     first = decoder.logits
-    written: list[list[int]] = [[] for _ in range(first.shape[0])]
-    going, done = list(range(len(written))), set[int]()
     tokens = first.argmax(-1)
-    for step in range(max_new_tokens):
-        if step:
-            decoder.feed(tokens)
-            tokens = decoder.logits.argmax(-1)
+    written: list[list[int]] = [[] for _ in over]
+    going, done = list(range(len(written))), set[int]()
+    while True:
         for row, token in zip(going, tokens.tolist(), strict=True):
             if row not in done:
                 written[row].append(token)
-                if token in target.eos_ids or (settled and settled[row](written[row])):
+                if over[row](written[row]):
                     done.add(row)
         left = [k for k, row in enumerate(going) if row not in done]
         if not left:
-            break
+            return first, [tuple(row) for row in written]
         if rows is not None and len(left) <= LEAVE_AT * len(going):
             among = torch.tensor(left, device=first.device)
             decoder.keep(among)
             rows.keep(among)
             tokens, going = tokens[among], [going[k] for k in left]
-    return first, [tuple(row) for row in written]
+        decoder.feed(tokens)
+        tokens = decoder.logits.argmax(-1)
+
+
+@torch.inference_mode()
+def verified(
+    target: TargetModel,
+    batch: Batch,
+    drafts: Sequence[tuple[int, ...]],
+    over: Sequence[Over],
+    past: DynamicCache | None = None,
+) -> tuple[Tensor, list[tuple[int, ...]]]:
+    """What `greedy` gives, up to where a row no longer says what its draft says, from one pass over both.
+
+    Source: Leviathan et al. 2023, arXiv:2211.17192, for the likeliest token and a draft that is there already.
+
+    Args:
+        target: the model.
+        batch: prompts, each with its draft behind it.
+        drafts: of each row; may be empty.
+        over: as in `greedy`.
+        past: as in `greedy`.
+
+    Returns:
+        logits of the first new token, float32 [rows, vocab], and for each row at least one new token: its last one is
+        the first that is not in the draft, unless the row is over.
+    """
+    width = max(map(len, drafts)) + 1
+    logits = forward(target, batch.ids, following(batch, past), keep=width, cache=past).logits[:, -width:]
+    likeliest = logits.argmax(-1).tolist()
+    first = torch.stack([logits[row, -len(draft) - 1] for row, draft in enumerate(drafts)]).float()
+    written = [
+        _agreed(tokens[-len(draft) - 1 :], draft, one)
+        for tokens, draft, one in zip(likeliest, drafts, over, strict=True)
+    ]
+    return first, written
+
+
+def _agreed(likeliest: Sequence[int], draft: tuple[int, ...], over: Over) -> tuple[int, ...]:
+    """`likeliest`: [len(draft) + 1] tokens behind the prompt and behind each token of the draft."""
+    written: list[int] = []
+    for said, drafted in zip_longest(likeliest, draft):
+        written.append(said)
+        if said != drafted or over(written):
+            break
+    return tuple(written)

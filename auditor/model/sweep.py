@@ -5,10 +5,11 @@ Items that want the same things share a batch whatever their edits are, because 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
 from auditor.model.extract import Progress
-from auditor.model.generate import Settled, completion_nll, greedy, next_logits
+from auditor.model.generate import completion_nll, greedy, next_logits, verified
 from auditor.model.hooks import editing, recording, starting_at
 from auditor.model.late import LayerInputs, layer_inputs, start_layer
 from auditor.model.prefix import Prefix, shared_prefix
@@ -29,6 +30,12 @@ Want = Literal["logits", "text", "nll"]
 
 NLL_SHARE = 8
 """Logits of whole completions take this many times the room of hidden states that are let go."""
+TEXT_SHARE = 4
+"""Texts are written with this many times the rows: a step is one token a row, and the weights are read once a step."""
+DRAFTED = 4
+"""edits of one prompt from which on its text without any is tried first"""
+WAVE_BYTES = VERIFY_BYTES = 1 << 26
+"""of logits: of rows that wait for the rest of their text, and of drafts that are verified together"""
 
 
 @dataclass(frozen=True)
@@ -45,6 +52,8 @@ class WorkItem:
     """length of the text wanted"""
     settled: Callable[[str], bool] | None = None
     """told the text so far: whether no more of it is wanted"""
+    begun: tuple[int, ...] = ()
+    """what is written of the text already; it counts towards max_new_tokens, and edits take it for completion"""
 
     def __post_init__(self) -> None:
         if ("text" in self.want) != (self.max_new_tokens > 0):
@@ -53,13 +62,24 @@ class WorkItem:
             raise ValueError("the nll is of a completion, and is wanted alone")
 
     @property
+    def asked(self) -> tuple[int, ...]:
+        """The tokens that the target goes on from."""
+        return self.prompt.ids[: self.prompt.prompt_len]
+
+    @property
     def end(self) -> int:
         """How many of the prompt's tokens are fed."""
         return len(self.prompt.ids) if "nll" in self.want else self.prompt.prompt_len
 
     def behind(self, prefix: Prefix | None) -> tuple[int, ...]:
         """The tokens that are fed after a prefix."""
-        return self.prompt.ids[0 if prefix is None else prefix.length : self.end]
+        return self.prompt.ids[0 if prefix is None else prefix.length : self.end] + self.begun
+
+    def over(self, target: TargetModel, written: Sequence[int]) -> bool:
+        """Whether the target writes no more behind some tokens of the text."""
+        if len(written) >= self.max_new_tokens or written[-1] in target.eos_ids:
+            return True
+        return self.settled is not None and self.settled(text_of(target, written))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,18 +116,75 @@ def sweep(
         alike[item.sites, item.want, item.max_new_tokens].append(index)
     done = 0
     for indices in alike.values():
-        some = [items[i] for i in indices]
-        ground = _Ground.of(target, some, batch_tokens)
-        for layer, rows in ground.by_start.items():
-            lengths = [some[i].end - ground.known + some[i].max_new_tokens for i in rows]
-            room = max(1, batch_tokens // NLL_SHARE) if "nll" in some[0].want else batch_tokens
-            for batch in in_batches(lengths, room):
-                chosen = [rows[i] for i in batch]
-                found = _together(target, [some[i] for i in chosen], ground, layer)
-                yield from zip([indices[i] for i in chosen], found, strict=True)
-                done += len(chosen)
-                if progress is not None:
-                    progress(done, len(items))
+        for found in _with_drafts(target, [items[i] for i in indices], batch_tokens):
+            yield from ((indices[i], outcome) for i, outcome in found)
+            done += len(found)
+            if progress is not None:
+                progress(done, len(items))
+
+
+def _with_drafts(
+    target: TargetModel, items: Sequence[WorkItem], batch_tokens: int
+) -> Iterator[list[tuple[int, Outcome]]]:
+    """Outcomes of items that want the same, some at a time.
+
+    Most edits change little of what is written. So where a text is wanted under many of them, the one without any is
+    laid before each row: one pass tells up to where the row says the same, and it goes on from there.
+    """
+    drafts = _drafts(target, items, batch_tokens)
+    if not drafts:
+        yield from _in_batches(target, items, batch_tokens)
+        return
+    at_once = max(1, WAVE_BYTES // (4 * target.vocab_size))
+    for start in range(0, len(items), at_once):
+        wave = [replace(item, begun=drafts.get(item.asked, ())) for item in items[start : start + at_once]]
+        whole: dict[int, Outcome] = {}
+        for found in _in_batches(target, wave, batch_tokens, drafted=True):
+            whole |= found
+        rest = [i for i, one in whole.items() if not one.ended and not wave[i].over(target, one.tokens)]
+        following = [replace(wave[i], begun=whole[i].tokens) for i in rest]
+        for found in _in_batches(target, following, batch_tokens):
+            whole |= {rest[i]: replace(one, logits=whole[rest[i]].logits) for i, one in found}
+        yield [(start + i, one) for i, one in whole.items()]
+
+
+def _drafts(
+    target: TargetModel, items: Sequence[WorkItem], batch_tokens: int
+) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Of prompts whose text is wanted under at least DRAFTED edits: the text without any."""
+    some = items[0]
+    if "text" not in some.want or some.sites:
+        return {}
+    arms = Counter(item.asked for item in items if item.edits)
+    prompts = {item.asked: item.prompt for item in items if arms[item.asked] >= DRAFTED}
+    plain = [WorkItem(p, want=frozenset({"text"}), max_new_tokens=some.max_new_tokens) for p in prompts.values()]
+    found = dict(sweep(target, plain, batch_tokens=batch_tokens))
+    return {asked: found[i].tokens for i, asked in enumerate(prompts)}
+
+
+def _in_batches(
+    target: TargetModel, items: Sequence[WorkItem], batch_tokens: int, *, drafted: bool = False
+) -> Iterator[list[tuple[int, Outcome]]]:
+    """Outcomes of items that want the same, batch by batch. `drafted`: what is begun is to be verified."""
+    if not items:
+        return
+    ground = _Ground.of(target, items, batch_tokens)
+    for layer, rows in ground.by_start.items():
+        lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in rows]
+        for batch in in_batches(lengths, _room(target, items[0], batch_tokens, drafted=drafted)):
+            chosen = [rows[i] for i in batch]
+            found = _together(target, [items[i] for i in chosen], ground, layer, drafted=drafted)
+            yield list(zip(chosen, found, strict=True))
+
+
+def _room(target: TargetModel, item: WorkItem, batch_tokens: int, *, drafted: bool) -> int:
+    """Padded tokens a batch of such items may have."""
+    if "nll" in item.want:
+        return max(1, batch_tokens // NLL_SHARE)
+    if drafted:
+        rows = VERIFY_BYTES // (target.dtype.itemsize * target.vocab_size * (item.max_new_tokens + 1))
+        return min(batch_tokens, max(1, rows) * (item.end + item.max_new_tokens))
+    return TEXT_SHARE * batch_tokens if "text" in item.want else batch_tokens
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,12 +232,16 @@ def _starts(target: TargetModel, items: Sequence[WorkItem]) -> dict[int, list[in
     return dict(sorted((layer, rows) for layer, rows in found.items() if rows))
 
 
-def _together(target: TargetModel, items: Sequence[WorkItem], ground: _Ground, layer: int) -> list[Outcome]:
+def _together(
+    target: TargetModel, items: Sequence[WorkItem], ground: _Ground, layer: int, *, drafted: bool
+) -> list[Outcome]:
     """Do items that want the same and start at one layer, in one batch."""
-    sites, want, longest = items[0].sites, items[0].want, items[0].max_new_tokens
+    sites, want = items[0].sites, items[0].want
     edits, lens = [item.edits for item in items], [item.prompt.prompt_len for item in items]
     texts = [item.behind(ground.prefix) for item in items]
-    batch = left_padded(target, texts, room_for=ground.known + longest)
+    batch = left_padded(
+        target, texts, room_for=ground.known + max(item.max_new_tokens - len(item.begun) for item in items)
+    )
     past = None if ground.prefix is None else ground.prefix.cache(target, edits)
     with ExitStack() as stack:
         rows = stack.enter_context(editing(target, edits, prompt_lens=lens))
@@ -170,9 +251,13 @@ def _together(target: TargetModel, items: Sequence[WorkItem], ground: _Ground, l
         if "nll" in want:
             likely = completion_nll(target, batch, [item.end - n for item, n in zip(items, lens, strict=True)], past)
             return [Outcome(None, None, (), False, None, nll) for nll in likely]
-        if "text" in want:
-            settled = [_settled(target, item) for item in items]
-            logits, written = greedy(target, batch, longest, past, rows=None if sites else rows, settled=settled)
+        if drafted:
+            over = [partial(item.over, target) for item in items]
+            logits, written = verified(target, batch, [item.begun for item in items], over, past)
+        elif "text" in want:
+            over = [partial(_over_behind, target, item) for item in items]
+            logits, new = greedy(target, batch, over, past, rows=None if sites else rows)
+            written = [(*item.begun, *tokens) for item, tokens in zip(items, new, strict=True)]
         else:
             logits, written = next_logits(target, batch, past), [()] * len(items)
     first = logits.cpu().numpy()
@@ -180,12 +265,14 @@ def _together(target: TargetModel, items: Sequence[WorkItem], ground: _Ground, l
     return [_outcome(target, want, *found) for found in zip(first, written, read, strict=True)]
 
 
-def _settled(target: TargetModel, item: WorkItem) -> Settled:
-    """The same for token ids."""
-    asked = item.settled
-    if asked is None:
-        return lambda _tokens: False
-    return lambda tokens: asked(target.tokenizer.decode(list(tokens), skip_special_tokens=True))
+def _over_behind(target: TargetModel, item: WorkItem, tokens: Sequence[int]) -> bool:
+    return item.over(target, (*item.begun, *tokens))
+
+
+def text_of(target: TargetModel, tokens: Sequence[int]) -> str:
+    """What tokens say, special ones left out."""
+    said: str = target.tokenizer.decode(list(tokens), skip_special_tokens=True)
+    return said
 
 
 def _outcome(
@@ -197,5 +284,5 @@ def _outcome(
 ) -> Outcome:
     ended = bool(written) and written[-1] in target.eos_ids
     tokens = written[:-1] if ended else written
-    text = target.tokenizer.decode(list(tokens), skip_special_tokens=True) if "text" in want else None
+    text = text_of(target, tokens) if "text" in want else None
     return Outcome(logits if "logits" in want else None, text, tokens, ended, activations)

@@ -28,6 +28,9 @@ SITE = Site(1, "resid_post")
 EVERYTHING = {"want": frozenset({"logits", "text"}), "max_new_tokens": NEW, "sites": (SITE, Site(2, "attn_out"))}
 
 
+TEXT = {"want": frozenset({"logits", "text"}), "max_new_tokens": 7}
+
+
 @pytest.fixture
 def items(prompts, u):
     """The same prompts with and without edits, what is wanted varying."""
@@ -158,6 +161,50 @@ def test_rows_that_left_do_not_disturb_the_others(target, prompts, u):
     assert [row.ended for row in together] == [cut < 8 for cut in cuts]
     assert 0 in cuts
     assert max(cuts) > 3
+
+
+def test_a_text_under_many_edits_is_what_it_is_alone(target, prompts, u):
+    """Some edits change the text at once, some later, some never; some prompts have too few for a draft."""
+    rng = np.random.default_rng(5)
+    items = []
+    for prompt, n in zip(prompts, (1, 3, 6, 12), strict=True):
+        for norm in np.geomspace(0.05, 8.0, n):
+            v = rng.permutation(u)
+            mask = ("all", "completion", "last_prompt")[int(rng.integers(3))]
+            items.append(WorkItem(prompt, (Edit("add", v, float(norm), 1.0, (SITE,), mask),), **TEXT))
+    items += [WorkItem(prompt, **TEXT) for prompt in prompts]
+    alone = [done(target, [item], batch_tokens=ONE_ROW)[0] for item in items]
+    together = done(target, items, batch_tokens=ALL_TOGETHER)
+    assert [(o.tokens, o.text, o.ended) for o in together] == [(o.tokens, o.text, o.ended) for o in alone]
+    for a, b in zip(together, alone, strict=True):
+        assert a.logits == pytest.approx(b.logits, abs=1e-4)
+
+
+def test_an_edit_that_changes_nothing_costs_one_pass(llama, examples, u):
+    prompt, passes = render(llama, examples[0]), []
+    items = [WorkItem(prompt, (Edit("add", np.roll(u, k), 1e-4, 1.0, (SITE,)),), **TEXT) for k in range(6)]
+    handle = llama.model.get_output_embeddings().register_forward_hook(lambda _m, _a, out: passes.append(len(out)))
+    try:
+        plain, *edited = done(llama, [WorkItem(prompt, **TEXT), *items], batch_tokens=ALL_TOGETHER)
+    finally:
+        handle.remove()
+    assert {one.tokens for one in edited} == {plain.tokens}
+    assert passes == [1] * len(plain.tokens) + [7]
+
+
+def test_a_settled_text_under_many_edits_stops_where_it_stops_alone(llama, examples, u):
+    prompt = render(llama, examples[0])
+    items = [
+        WorkItem(prompt, (Edit("add", np.roll(u, k), 0.3 * k, 1.0, (SITE,)),), settled=_five_letters, **TEXT)
+        for k in range(8)
+    ]
+    alone = [done(llama, [item], batch_tokens=ONE_ROW)[0].tokens for item in items]
+    assert [one.tokens for one in done(llama, items, batch_tokens=ALL_TOGETHER)] == alone
+    assert max(map(len, alone)) < NEW
+
+
+def _five_letters(text):
+    return len(text) >= 5
 
 
 def test_a_row_that_has_settled_stops_early_and_is_not_said_to_have_ended(llama, examples):
