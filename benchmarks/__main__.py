@@ -31,7 +31,8 @@ def main() -> int:
     parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     options = parser.parse_args()
     target, plan = MODELS[options.size](options.dtype)
-    bench = bench_of(target, plan, TRIAL if options.trial else SIZES[options.size])
+    sizes = TRIAL if options.trial else SIZES[options.size]
+    bench = bench_of(target, plan, sizes, trained=options.size == "demo")
     peak = peak_gflops(target.dtype)
     say(f"## {options.size}, {plan.dtype}{', trial' if options.trial else ''}\n\n{machine(plan.dtype, peak)}")
     for name in options.jobs or JOBS:

@@ -50,6 +50,7 @@ def extraction(bench: Bench, scratch: Path) -> Contest:
             "transformers, output_hidden_states": by(transformers_reader(target)),
             **{name: by(reader) for name, reader in peers.readers.items()},
         },
+        # of values up to some hundreds, where bfloat16 counts in steps of 2 or 4
         tolerance=1e-3 if target.dtype == torch.float32 else 4.0,
         notes=peers.missing,
     )

@@ -39,6 +39,8 @@ class Bench:
     plain: Sequence[Example]
     sizes: Sizes
     rng: np.random.Generator
+    trained: bool = True
+    """False for random weights: all directions do nearly nothing to refusal, and a choice between ties is none"""
 
     def prompts(self, n: int) -> list[Prompt]:
         """The first requests of both kinds, in turn."""
@@ -56,13 +58,13 @@ class Bench:
         return list((drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32))
 
 
-def bench_of(target: TargetModel, plan: Plan, sizes: Sizes) -> Bench:
+def bench_of(target: TargetModel, plan: Plan, sizes: Sizes, *, trained: bool) -> Bench:
     """A model with the shipped requests, spread over their topics."""
     examples = read(REQUESTS).examples
     kinds = {kind: [e for e in examples if e.kind == kind] for kind in ("harmful", "plain")}
     n = max(sizes.texts // 2, sizes.fit + sizes.validation, sizes.prompts)
     spread = {kind: [some[i * len(some) // n] for i in range(n)] for kind, some in kinds.items()}
-    return Bench(target, plan, spread["harmful"], spread["plain"], sizes, np.random.default_rng(SEED))
+    return Bench(target, plan, spread["harmful"], spread["plain"], sizes, np.random.default_rng(SEED), trained)
 
 
 def refuser(dtype: str) -> tuple[TargetModel, Plan]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from auditor.bundle import RunFolder
 from auditor.data.datasets import read
 from auditor.data.examples import Example
-from auditor.measure.directions import Candidate, Direction, select_direction
+from auditor.measure.directions import Candidate, Direction, explore_direction, select_direction
 from auditor.measure.effects import KL, RefusalJudges
 from auditor.measure.evidence import Evidence
 from auditor.measure.interventions import ablating, ablation_sites, adding
@@ -74,12 +74,15 @@ class Task:
         return [render(self.bench.target, example) for example in examples]
 
     def choice(self, figures: Numbers) -> str:
-        """By the published rule; where it leaves nothing, the lowest bypass at any cost."""
-        rows = [Candidate(*place, *map(float, found)) for place, found in zip(self.directions, figures, strict=True)]
+        """By the published rule; where it leaves nothing, as an audit then explores, without random directions."""
+        known = [
+            (place, row) for (place, d), row in zip(self.directions.items(), figures, strict=True) if d is not None
+        ]
+        rows = [Candidate(*place, *map(float, row)) for place, row in known]
         layers = self.bench.target.n_layers
         chosen, rule = select_direction(rows, n_layers=layers), "published rule"
-        if chosen is None:
-            chosen, rule = select_direction(rows, n_layers=layers, kl_max=inf, induce_min=-inf), "no bounds"
+        if chosen is None and (explored := explore_direction(rows, n_layers=layers, null_bypass=inf)):
+            chosen, rule = explored[0], f"none keeps the published rule; exploratory, KL ≤ {explored[1]:g}"
         return "none" if chosen is None else f"position {chosen.position}, layer {chosen.layer} ({rule})"
 
     def figures(self, removed_harmful: Tensor, removed_plain: Tensor, put_plain: Tensor, plain: Tensor) -> list[float]:
@@ -106,7 +109,7 @@ def direction_selection(bench: Bench, _scratch: Path) -> Contest:
             "loop, as published": lambda: published_loop(task),
         },
         tolerance=1e-2 if bench.target.dtype == torch.float32 else 1.0,
-        choice=task.choice,
+        choice=task.choice if bench.trained else None,
     )
 
 
