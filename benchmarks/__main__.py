@@ -1,52 +1,53 @@
-"""Time the jobs on a model: `python -m benchmarks --model FOLDER [JOB …]`. Prints a table in Markdown."""
+"""Time the jobs side by side: `python -m benchmarks --size demo [JOB …]`. Prints Markdown; see docs/benchmarks.md."""
 
 from __future__ import annotations
 
+import os
+
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "WANDB_MODE": "disabled", "DO_NOT_TRACK": "1"}
+# set before a library reads them: a peer must not look anything up
+
 import argparse
-import platform
 import sys
+from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-import numpy as np
-import torch
-import transformers
-
-from auditor.checkpoint.admit import admit
-from auditor.data.datasets import read
-from auditor.model.load import BATCH_TOKENS, load_target
-from auditor.model.prompts import render
-from benchmarks.jobs import JOBS, Bench, Sizes
+from benchmarks.cost import counted, peak_gflops
+from benchmarks.jobs import JOBS
+from benchmarks.models import MODELS, bench_of
+from benchmarks.sizes import SIZES, TRIAL
+from benchmarks.tables import machine, tables
 from benchmarks.timing import run
-
-ROOT = Path(__file__).resolve().parent.parent
-DEMO = ROOT / ".cache" / "models" / "SmolLM2-135M-Instruct"
 
 
 def main() -> int:
     """Time and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("jobs", nargs="*", choices=[[], *JOBS], help="all of them by default")
-    parser.add_argument("--model", type=Path, default=DEMO)
+    parser.add_argument("--size", choices=list(MODELS), default="demo", help="which model, and how much is done")
+    parser.add_argument("--trial", action="store_true", help="do very little; the figures then say nothing")
     parser.add_argument("--repetitions", type=int, default=5)
-    parser.add_argument("--dtype", default="bfloat16")
+    parser.add_argument("--dtype", choices=["bfloat16", "float32"], default="bfloat16")
     options = parser.parse_args()
-    target, plan = load_target(admit(options.model), dtype=options.dtype)
-    examples = read(ROOT / "probes" / "data" / "requests.jsonl").examples[::17]
-    prompts = [render(target, example) for example in examples]
-    bench = Bench(target, prompts, Sizes(), BATCH_TOKENS["cpu"], np.random.default_rng(0))
-    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    sys.stdout.write(f"{options.model.name}, {plan.dtype}; {machine}, transformers {transformers.__version__}\n")
+    target, plan = MODELS[options.size](options.dtype)
+    sizes = TRIAL if options.trial else SIZES[options.size]
+    bench = bench_of(target, plan, sizes, trained=options.size == "demo")
+    peak = peak_gflops(target.dtype)
+    say(f"## {options.size}, {plan.dtype}{', trial' if options.trial else ''}\n\n{machine(plan.dtype, peak)}")
     for name in options.jobs or JOBS:
-        contest = JOBS[name](bench)
-        sys.stdout.write(f"\n{contest.name}: {contest.what}\n\n| | seconds | times ours | largest difference |\n")
-        sys.stdout.write("|---|---|---|---|\n")
-        for timing in run(contest, options.repetitions):
-            middle, low, high = timing.ratio
-            seconds = f"{np.median(timing.seconds):.2f}"
-            told = "1" if timing.name == contest.ours else f"{middle:.2f} ({low:.2f} to {high:.2f})"
-            sys.stdout.write(f"| {timing.name} | {seconds} | {told} | {timing.difference:.2g} |\n")
-            sys.stdout.flush()
+        with TemporaryDirectory() as scratch:
+            contest = JOBS[name](bench, Path(scratch))
+            timings = run(contest, options.repetitions, partial(counted, target))
+        peak = max(peak, peak_gflops(target.dtype))
+        say(tables(contest, timings, peak))
     return 0
+
+
+def say(text: str) -> None:
+    """One part of the report, as soon as it is known."""
+    sys.stdout.write(f"{text}\n\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.cost import Cost
+
 Numbers = NDArray[np.floating]
-Work = Callable[[], Numbers]
-"""does the whole job and returns the numbers that every contestant must agree on"""
+Work = Callable[[], Numbers | None]
+"""does the whole job and returns the numbers that every contestant must agree on; None where it keeps none"""
+Count = Callable[[Work], tuple[Numbers | None, Cost | None]]
+"""does a job once, not timed, and says what was computed for it"""
+
+
+def largest(ours: Numbers, theirs: Numbers) -> float:
+    """Largest absolute difference, over the entries that both have (not NaN)."""
+    both = ~(np.isnan(ours) | np.isnan(theirs))
+    return float(np.abs(ours[both] - theirs[both]).max(initial=0.0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +34,12 @@ class Contest:
     ours: str
     contestants: Mapping[str, Work]
     tolerance: float
-    """largest absolute difference between the numbers of two contestants"""
+    """largest difference between the numbers of two contestants"""
+    difference: Callable[[Numbers, Numbers], float] = largest
+    choice: Callable[[Numbers], str] | None = None
+    """what is decided by the numbers; must be the same for all, whatever the tolerance"""
+    notes: tuple[str, ...] = ()
+    """what a reader must know beside the table, such as who was left out"""
 
 
 @dataclass(frozen=True)
@@ -35,31 +50,59 @@ class Timing:
     seconds: tuple[float, ...]
     ratio: tuple[float, float, float]
     """geometric mean over the repetitions, with its 95 % interval"""
-    difference: float
-    """largest absolute difference of its numbers from ours"""
+    difference: float | None
+    """of its numbers from ours; None where it keeps none"""
+    choice: str | None
+    cost: Cost | None
 
 
-def run(contest: Contest, repetitions: int) -> list[Timing]:
-    """Each repetition times every contestant once, in turn; the first round warms up and is not counted.
+def uncounted(work: Work) -> tuple[Numbers | None, Cost | None]:
+    """The job done once, with nothing counted."""
+    return work(), None
 
-    Raises AssertionError where the numbers differ by more than the tolerance.
+
+def run(contest: Contest, repetitions: int, count: Count = uncounted) -> list[Timing]:
+    """Each repetition times every contestant once, back and forth; a round before them warms up and counts.
+
+    Raises AssertionError, before anything is timed, where numbers or choices differ.
     """
+    first = {name: count(work) for name, work in contest.contestants.items()}
+    differences = _agreed(contest, {name: numbers for name, (numbers, _) in first.items()})
     seconds: dict[str, list[float]] = {name: [] for name in contest.contestants}
-    found: dict[str, Numbers] = {}
-    for turn in range(repetitions + 1):
-        for name, work in contest.contestants.items():
+    for turn in range(repetitions):
+        for name in list(contest.contestants)[:: -1 if turn % 2 else 1]:
             start = time.perf_counter()
-            found[name] = work()
-            if turn:
-                seconds[name].append(time.perf_counter() - start)
+            contest.contestants[name]()
+            seconds[name].append(time.perf_counter() - start)
+    return [
+        Timing(
+            name,
+            tuple(seconds[name]),
+            ratio(seconds[name], seconds[contest.ours]),
+            differences[name],
+            None if contest.choice is None or numbers is None else contest.choice(numbers),
+            cost,
+        )
+        for name, (numbers, cost) in first.items()
+    ]
+
+
+def _agreed(contest: Contest, found: Mapping[str, Numbers | None]) -> dict[str, float | None]:
+    """How far each contestant's numbers are from ours. Raises AssertionError."""
     ours = found[contest.ours]
-    timings = []
-    for name in contest.contestants:
-        difference = float(np.abs(found[name] - ours).max())
-        if not difference <= contest.tolerance:
-            raise AssertionError(f"{contest.name}: {name} differs from {contest.ours} by {difference:.3g}")
-        timings.append(Timing(name, tuple(seconds[name]), ratio(seconds[name], seconds[contest.ours]), difference))
-    return timings
+    if ours is None:
+        raise AssertionError(f"{contest.name}: {contest.ours} keeps no numbers")
+    told: dict[str, float | None] = {}
+    for name, numbers in found.items():
+        told[name] = None if numbers is None else contest.difference(ours, numbers)
+        if numbers is None:
+            continue
+        if not contest.difference(ours, numbers) <= contest.tolerance:
+            raise AssertionError(f"{contest.name}: {name} differs from {contest.ours} by {told[name]:.3g}")
+        if contest.choice is not None and contest.choice(numbers) != contest.choice(ours):
+            both = f"{contest.choice(numbers)}; {contest.ours}: {contest.choice(ours)}"
+            raise AssertionError(f"{contest.name}: {name} chooses {both}")
+    return told
 
 
 def ratio(theirs: list[float], ours: list[float]) -> tuple[float, float, float]:
