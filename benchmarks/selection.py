@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +20,17 @@ from torch import Tensor
 from auditor.bundle import RunFolder
 from auditor.data.datasets import read
 from auditor.data.examples import Example
+from auditor.measure.choice import PUBLISHED_INDUCE, PUBLISHED_KL, PUBLISHED_SHARE, Bounds, Grid
 from auditor.measure.directions import Candidate, Direction, explore_direction, select_direction
 from auditor.measure.effects import KL, RefusalJudges
 from auditor.measure.evidence import Evidence
-from auditor.measure.interventions import ablating, ablation_sites, adding
+from auditor.measure.interventions import ablation_sites
 from auditor.measure.judges import REFUSAL_OPENINGS
 from auditor.measure.library import Library, View
 from auditor.measure.qualify import Workbench
 from auditor.measure.runner import Reading, Runner
-from auditor.measure.search import PUBLISHED_SHARE
-from auditor.measure.table import Pool, differences, table
+from auditor.measure.search import Search
+from auditor.measure.table import Pool, Table, differences, table
 from auditor.model.batches import inputs, left_padded
 from auditor.model.generate import forward
 from auditor.model.prompts import Prompt, opening_tokens, render
@@ -102,9 +104,8 @@ def direction_selection(bench: Bench, _scratch: Path) -> Contest:
         what=what,
         ours="auditor",
         contestants={
-            "auditor": lambda: audited(task),
-            # a second contestant of ours, "auditor, pruned", has its place here: the same table without the
-            # candidates that can no longer be chosen, NaN for what was not read of them
+            "auditor": lambda: audited(task, prune=False),
+            "auditor, asking no more than the rule needs": lambda: audited(task, prune=True),
             "loop, batched, eligible layers, last logits": lambda: fair_loop(task),
             "loop, as published": lambda: published_loop(task),
         },
@@ -130,18 +131,42 @@ def task_of(bench: Bench) -> Task:
     return Task(bench, found, pools[0].validation, pools[1].validation, judges, sites)
 
 
-def audited(task: Task) -> Numbers:
-    """The three tables that an audit makes, in a run folder of their own."""
-    chosen = [task.direction(i) for i in task.eligible]
-    removed, put = [ablating(d, task.sites) for d in chosen], [adding(d) for d in chosen]
+def audited(task: Task, *, prune: bool) -> Numbers:
+    """The tables that an audit makes, in a run folder of their own; with `prune` those of its quick way, if it ends."""
+    eligible = {
+        place: d for i, (place, d) in enumerate(task.directions.items()) if i in task.eligible and d is not None
+    }
+    bounds = Bounds(PUBLISHED_KL, PUBLISHED_INDUCE, PUBLISHED_SHARE)
+    grid = Grid(eligible, (), bounds, task.bench.target.n_layers, coarse=False)
+    harmful, plain = (Pool(View("requests"), (), some, 0) for some in (task.harmful, task.plain))
     with TemporaryDirectory() as scratch:
-        bench = _workbench(task.bench, scratch)
-        bypass = table(bench, "ablated, harmful", removed, {"x": task.judges.metric}, task.harmful)
-        cost = table(bench, "ablated, plain", removed, {"x": KL().nats}, task.plain, beside_unedited=True)
-        induce = table(bench, "added, plain", put, {"x": task.judges.metric}, task.plain)
+        asking: Any = Tables(_workbench(task.bench, scratch))
+        search = Search(asking, task.judges.metric, harmful, plain, task.sites)
+        found = (search.within_bounds(grid) if prune else None) or search.tried(grid)
+        rows = found.candidates(grid)
     figures = np.full((len(task.directions), 3), np.nan)
-    figures[task.eligible] = np.stack([found.mean("x") for found in (bypass, induce, cost)], axis=1)
+    figures[task.eligible] = [(row.bypass, row.induce, row.kl) for row in rows]
     return figures
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a search asks of the bench, without the record that a report is made of."""
+
+    workbench: Workbench
+
+    def table(self, *what: Any, **how: Any) -> Table:
+        """As the bench makes it."""
+        return table(self.workbench, *what, **how)
+
+    def fact(self, *_: object) -> None:
+        """Kept by nobody."""
+
+    def tabulate(self, *_: object) -> None:
+        """Kept by nobody."""
+
+    def plot(self, *_: object, **__: object) -> None:
+        """Kept by nobody."""
 
 
 @torch.inference_mode()

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from auditor.measure.directions import Direction, difference_in_means, direction_of
+from auditor.measure.judges import settled
 from auditor.model.batches import inputs, left_padded
 from auditor.model.edits import Edit
+from auditor.model.extract import extract
+from auditor.model.prompts import render
 from auditor.model.sites import Site
 from auditor.model.sweep import WorkItem, sweep
 from benchmarks.hooks import hooked, putting
@@ -26,17 +30,21 @@ def steering_sweep(bench: Bench, _scratch: Path) -> Contest:
     prompts = bench.prompts(sizes.prompts)
     site = Site(target.n_layers // 2, "resid_post")
     coefficients = np.linspace(-2, 2, sizes.coefficients)
-    arms = [(u, float(c)) for u in bench.units(sizes.directions) for c in coefficients]
+    direction = between_classes(bench, site)
+    units = [direction.vector, *bench.units(sizes.directions - 1)]
+    arms = [(u, float(c)) for u in units for c in coefficients]
 
-    def ours() -> Numbers:
+    def ours(decided: Callable[[str], bool] | None = None) -> Numbers:
         items = [
-            WorkItem(prompt, (edit,), want=frozenset({"text"}), max_new_tokens=sizes.tokens)
-            for edit in (Edit("add", u, 1.0, c, (site,)) for u, c in arms)
+            WorkItem(prompt, (edit,), (), frozenset({"text"}), sizes.tokens, decided)
+            for edit in (Edit("add", u, direction.norm, c, (site,)) for u, c in arms)
             for prompt in prompts
         ]
         found = np.full((len(items), sizes.tokens), float(NOTHING))
         for index, outcome in sweep(target, items, batch_tokens=bench.plan.batch_tokens):
             found[index, : len(outcome.tokens)] = outcome.tokens
+            if decided is not None and not outcome.ended:
+                found[index, len(outcome.tokens) :] = np.nan
         return found
 
     @torch.inference_mode()
@@ -45,7 +53,9 @@ def steering_sweep(bench: Bench, _scratch: Path) -> Contest:
         given = inputs(target.model, batch.ids, batch.mask)
         found = []
         for u, c in arms:
-            with hooked(target, [site], putting(c * torch.from_numpy(u).to(target.device, target.dtype))):
+            with hooked(
+                target, [site], putting(c * direction.norm * torch.from_numpy(u).to(target.device, target.dtype))
+            ):
                 written = target.model.generate(
                     input_ids=given["input_ids"], attention_mask=given["attention_mask"], do_sample=False,
                     max_new_tokens=sizes.tokens, eos_token_id=list(target.eos_ids), pad_token_id=target.pad_id,
@@ -61,14 +71,25 @@ def steering_sweep(bench: Bench, _scratch: Path) -> Contest:
         ours="auditor",
         contestants={
             "auditor": ours,
-            # a second contestant of ours, "auditor, stopping rows that are decided", has its place here
+            "auditor, stopping rows that are decided": lambda: ours(settled),
             "hook and generate, one condition at a time": one_at_a_time,
         },
         # near ties between tokens fall either way in bfloat16, and all that follows differs: told, not judged
         tolerance=0.02 if target.dtype == torch.float32 else 1.0,
         difference=share_of_other_texts,
-        notes=("difference: share of texts that are not the same to the last token",),
+        notes=(
+            "difference: share of texts that are not the same to the last token that was wanted",
+            "decided: whether the answer opens with a refusal, however it goes on",
+        ),
     )
+
+
+def between_classes(bench: Bench, site: Site) -> Direction:
+    """Difference-in-means of harmful and plain requests, whose norm all directions are given."""
+    fit = bench.sizes.fit
+    prompts = [render(bench.target, example) for example in (*bench.harmful[:fit], *bench.plain[:fit])]
+    read = extract(bench.target, prompts, sites=[site], position="last_prompt", batch_tokens=bench.plan.batch_tokens)
+    return direction_of(difference_in_means(read.values[:, 0], np.arange(len(prompts)) < fit), site)
 
 
 def until_end(tokens: Sequence[int], ends: Sequence[int], length: int) -> list[int]:
@@ -78,5 +99,6 @@ def until_end(tokens: Sequence[int], ends: Sequence[int], length: int) -> list[i
 
 
 def share_of_other_texts(ours: Numbers, theirs: Numbers) -> float:
-    """Of the rows, how many are not equal throughout."""
-    return float((ours != theirs).any(axis=1).mean())
+    """Of the rows, how many are not equal as far as both are written."""
+    both = ~(np.isnan(ours) | np.isnan(theirs))
+    return float(((ours != theirs) & both).any(axis=1).mean())

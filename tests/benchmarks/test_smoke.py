@@ -46,10 +46,10 @@ def test_the_contestants_agree(job, bench, tmp_path):
 
 
 def test_the_loops_over_candidates_choose_the_same_and_compute_more(bench, tmp_path):
-    ours, fair, published = run(
+    ours, pruned, fair, published = run(
         JOBS["direction_selection"](bench, tmp_path), 1, lambda work: counted(bench.target, work)
     )
-    assert ours.choice == fair.choice == published.choice
+    assert ours.choice == pruned.choice == fair.choice == published.choice
     assert ours.choice.startswith("position -1, layer ")
     assert ours.cost.layer_tokens < fair.cost.layer_tokens < published.cost.layer_tokens
     assert fair.cost.head_tokens < published.cost.head_tokens
