@@ -9,7 +9,7 @@ import torch
 
 from auditor.model.activations import Activations
 from auditor.model.batches import in_batches, inputs, left_padded
-from auditor.model.hooks import recording
+from auditor.model.hooks import recording, stopping_behind
 from auditor.model.positions import Position, resolve
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
@@ -31,7 +31,7 @@ def extract(
 ) -> Activations:
     """Read the residual stream of each prompt (completion included) at the asked tokens.
 
-    The head of the model is not run.
+    Neither the head of the model is run nor what lies behind the last site.
 
     Args:
         target: the model.
@@ -72,7 +72,8 @@ def _read(
 ) -> list[np.ndarray]:
     """For each prompt of one batch: [n_tokens, n_sites, d_model]."""
     batch = left_padded(target, [prompt.ids for prompt in prompts])
-    with torch.inference_mode(), recording(target, sites, tokens) as seen:
+    last = max(site.layer for site in sites)
+    with torch.inference_mode(), recording(target, sites, tokens) as seen, stopping_behind(target, last):
         target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
     cuts = np.cumsum([len(found) for found in tokens])[:-1]
     return np.split(seen.whole, cuts)

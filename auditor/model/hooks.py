@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -167,6 +167,25 @@ def starting_at(target: TargetModel, layer: int, x: Tensor) -> Iterator[None]:
             stack.callback(vars(block).pop, "forward")
         stack.enter_context(_on_site(target, Site(layer, "resid_pre"), feed, prepend=True))
         yield
+
+
+class _Enough(Exception):  # noqa: N818, not an error
+    """The pass has come as far as it is wanted."""
+
+
+@contextmanager
+def stopping_behind(target: TargetModel, layer: int) -> Iterator[None]:
+    """End a forward pass inside behind a block; what it would have returned is lost, and the block ends with it."""
+
+    def stop(_module: nn.Module, _args: Any, _output: Any) -> None:
+        raise _Enough
+
+    handle = target.blocks[layer].register_forward_hook(stop)
+    try:
+        with suppress(_Enough):
+            yield
+    finally:
+        handle.remove()
 
 
 @contextmanager
