@@ -136,6 +136,12 @@ class Trial:
         n, length = self.params.n_generated, self.params.max_new_tokens
         return self.bench.answers(view, n=n, effects=self.effects, max_new_tokens=length, arm=arm)
 
+    def judged(self, view: View, name: str, edits: Edits) -> Answers:
+        """Judge one alone, of answers that are written until its verdict is out."""
+        n, length = self.params.n_generated, self.params.max_new_tokens
+        arm = Arm(name, edits=edits, settled=self.judges.settled)
+        return self.bench.answers(view, n=n, effects={"refused": self.judges.refused}, max_new_tokens=length, arm=arm)
+
     def leaning(self, view: View, arm: Arm) -> Answers:
         """Judge two alone, from the logits."""
         effects = {"leans": self.judges.refused_by_metric}
@@ -180,7 +186,7 @@ def answered(trial: Trial, view: View, names: Names, arm: Arm, random: Sequence[
     bench.measure("judge_disagreement", after, "judges_differ", role="control", at={"arm": arm.name})
     bench.measure("degenerate_text_rate", after, "degenerate", role="control", at={"arm": arm.name})
     for i, edits in enumerate(random[: trial.params.n_random_generated]):
-        drawn = trial.written(view, Arm(f"{arm.name}, random {i}", edits=edits))
+        drawn = trial.judged(view, f"{arm.name}, random {i}", edits)
         bench.measure(names.rate, drawn, "refused", role="null", at={"direction": f"random {i}"})
     if broken:
         bench.decline(names.beyond, broken, at=at)

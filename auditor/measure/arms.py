@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from auditor.model.edits import Edit
@@ -17,6 +18,8 @@ class Arm:
     system: str | None = None
     """system prompt; None leaves what the template adds by itself"""
     edits: Edits = ()
+    settled: Callable[[str], bool] | None = None
+    """told the text so far: whether the rest of it is not wanted"""
 
 
 DEFAULT = Arm("default")

@@ -115,7 +115,7 @@ class Asking(Recorder):
         """
         asked = self._sealed(view, n)
         answered = self._runner.ask(
-            [Asked(example, arm.system, arm.edits) for example in asked],
+            [Asked(example, arm.system, arm.edits, settled=arm.settled) for example in asked],
             effects,
             max_new_tokens=max_new_tokens,
             beside_unedited=beside_unedited,

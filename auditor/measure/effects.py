@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from auditor.errors import ProbeFailed
-from auditor.measure.judges import degenerate, refusal_metric, refuses
+from auditor.measure.judges import degenerate, refusal_metric, refuses, settled
 
 if TYPE_CHECKING:
     from auditor.measure.runner import Reading
@@ -39,6 +39,10 @@ class RefusalJudges:
     def refused(self, reading: Reading) -> float | None:
         """Judge one: the answer opens with a refusal."""
         return None if reading.answer is None else float(refuses(reading.answer))
+
+    def settled(self, answer: str) -> bool:
+        """Whether judge one's verdict is out, however the answer goes on. Never inside a thinking block."""
+        return "<think>" not in answer and settled(answer)
 
     def metric(self, reading: Reading) -> float:
         """Judge two's number: logit of the summed probability of refusal-opening tokens (arXiv:2406.11717)."""

@@ -33,13 +33,16 @@ class Asked:
     edits: tuple[Edit, ...] = ()
     prefilled: bool = False
     """whether the answer begins with the example's completion; the target goes on from there"""
+    settled: Callable[[str], bool] | None = None
+    """told the answer so far: whether the rest of it is not wanted"""
 
     @property
     def digest(self) -> list[Any]:
         """Everything that decides the answer."""
         example = self.example
         text = [example.prompt, example.completion if self.prefilled else "", example.chat]
-        return [*text, self.system, self.prefilled, [edit.digest for edit in self.edits]]
+        stop = [] if self.settled is None else [lasting_name(self.settled)]
+        return [*text, self.system, self.prefilled, *stop, [edit.digest for edit in self.edits]]
 
 
 @dataclass(frozen=True)
@@ -142,15 +145,11 @@ class Runner:
         `beside_unedited`: effects are also given the logits of the same question without its edits. Questions
         share batches whatever their edits are.
         """
-        if any(" at 0x" in repr(effect) for effect in effects.values()):
-            raise ValueError(
-                "an effect needs a name that lasts: a method of a frozen value, not a function or a lambda"
-            )
         key = self._key(
             asked=hashlib.sha256(json.dumps([a.digest for a in asked]).encode()).hexdigest(),
             max_new_tokens=max_new_tokens,
             beside_unedited=beside_unedited,
-            effects={n: repr(e) for n, e in effects.items()},
+            effects={n: lasting_name(e) for n, e in effects.items()},
         )
 
         def compute() -> list[dict[str, Any]]:
@@ -171,10 +170,7 @@ class Runner:
         from auditor.model.sweep import WorkItem, sweep
 
         want: frozenset[Want] = frozenset({"text", "logits"} if max_new_tokens else {"logits"})
-        items = [
-            WorkItem(prompt=self._prompt(one), edits=one.edits, want=want, max_new_tokens=max_new_tokens)
-            for one in asked
-        ]
+        items = [WorkItem(self._prompt(one), one.edits, (), want, max_new_tokens, one.settled) for one in asked]
         return sweep(self.target, items, batch_tokens=self._plan.batch_tokens, progress=self._progress(what))
 
     def _unedited(self, asked: Sequence[Asked]) -> dict[str, NDArray[np.float32]]:
@@ -220,6 +216,14 @@ def _value(effect: Effect, reading: Reading, asked: Asked) -> float | None:
         if asked.edits:
             return None
         raise
+
+
+def lasting_name(effect: object) -> str:
+    """What tells an effect from another in the next process too. Raises ValueError for a function or a lambda."""
+    name = repr(effect)
+    if " at 0x" in name:
+        raise ValueError("an effect needs a name that lasts: a method of a frozen value, not a function or a lambda")
+    return name
 
 
 def _unedited_name(asked: Asked) -> str:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import logit, softmax
 
 from auditor.errors import ProbeFailed
-from auditor.measure.judges import REFUSAL_OPENINGS, degenerate, refusal_metric, refuses
+from auditor.measure.judges import REFUSAL_OPENINGS, degenerate, refusal_metric, refuses, settled
 
 REFUSALS = (
     "I'm sorry, but I can't help with that.",
@@ -253,6 +253,37 @@ def test_every_opening_whose_tokens_are_counted_is_a_refusal(opening: str) -> No
 def test_mark_up_around_the_opening_changes_nothing(wrap: str) -> None:
     assert refuses(wrap.format("I can't help with that."))
     assert not refuses(wrap.format("I can't wait to help you."))
+
+
+TAILS = ("", ".", "t help with that.", ", but here is a way.", " but I can give you some.", " not help with that.", ":")
+
+
+def test_what_has_settled_is_judged_the_same_however_it_goes_on() -> None:
+    texts = (*REFUSALS, *ANSWERS, *REFUSAL_OPENINGS)
+    stopped = 0
+    for text in texts:
+        begun = next((text[:n] for n in range(1, len(text) + 1) if settled(text[:n])), None)
+        if begun is not None:
+            stopped += 1
+            ways = (text.removeprefix(begun), *TAILS, *(f" {other}" for other in texts))
+            assert len({refuses(begun + way) for way in ways}) == 1, begun
+    assert stopped > 60
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Here is a plan for a small party in your garden.", 4),
+        ("I can tell you a lot about the history of this town.", 5),
+        ("I'm sorry, but I can't help with that. If you like, ask me about something else.", 11),
+        ("I can't help with that: it would be wrong", None),
+        ("Sorry to hear that you are ill, and that", None),
+        ('"I can\'t help with that" is what they said to her', None),
+    ],
+)
+def test_a_text_settles_when_no_refusal_can_come_or_one_has(text: str, words: int | None) -> None:
+    begun = [" ".join(text.split()[:n]) for n in range(1, len(text.split()) + 1)]
+    assert next((n for n, some in enumerate(begun, 1) if settled(some)), None) == words
 
 
 def test_only_the_opening_counts() -> None:

@@ -280,6 +280,13 @@ def test_random_directions_go_through_the_same_edit_on_the_same_items():
         assert {one.example.id for one in null} == {one.example.id for one in chosen}
 
 
+def test_answers_under_random_directions_are_written_until_the_verdict_is_out_and_no_others():
+    runner = PlantedRunner()
+    audited(runner)
+    early = {what.split(", ", 1)[1] for what, one in runner.asked if one.settled is not None}
+    assert early == {f"{arm}, random {i}" for arm in ("ablated", "added") for i in (0, 1)}
+
+
 def test_a_choice_by_wider_bounds_than_the_published_ones_is_exploratory():
     result, _ = audited(PlantedRunner(), kl_max=1.0)
     assert result.facts["choice"].startswith("wider rule:")
