@@ -344,7 +344,9 @@ def _by_row(edits: RowEdits) -> tuple[list[list[Edit]], set[int]]:
 
 
 def _steps(rows: list[list[Edit]], site: Site, d_model: int) -> list[_Step]:
-    here = [[edit for edit in row if site in edit.where] for row in rows]
+    here = [
+        [edit for edit in row if site in edit.where and not (len(row) == 1 and _is_clean(edit, site))] for row in rows
+    ]
     steps = []
     for k in range(max(len(row) for row in here)):
         turn = [row[k] if k < len(row) else None for row in here]
@@ -355,6 +357,19 @@ def _steps(rows: list[list[Edit]], site: Site, d_model: int) -> list[_Step]:
         mask = torch.tensor([0 if edit is None else MASKS.index(edit.positions) for edit in turn])
         steps.append(_Step(u[:, None], removed[:, None, None], added[:, None, None], mask))
     return steps
+
+
+def _is_clean(edit: Edit, site: Site) -> bool:
+    """Whether a stream that only this edit changes has no part along its direction at the site.
+
+    That is so where the edit ablates whatever was written to it before: a third of the sites of Arditi et al.
+    (arXiv:2406.11717) need no work.
+    """
+    before = site.layer - 1
+    if site.point != "resid_pre" or before < 0 or (edit.kind, edit.removed, edit.positions) != ("ablate", 1.0, "all"):
+        return False
+    parts = {Site(before, "resid_pre"), Site(before, "attn_out"), Site(before, "mlp_out")}
+    return parts <= edit.where or Site(before, "resid_post") in edit.where
 
 
 def _touched(tokens: Tensor, prompt_lens: Tensor) -> Tensor:

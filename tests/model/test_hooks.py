@@ -89,6 +89,28 @@ def test_ablation_leaves_no_component_and_half_of_it_leaves_half(target, prompts
     assert half == pytest.approx(before[:, 0] / 2, abs=1e-5)
 
 
+@pytest.mark.parametrize("share", [1.0, 0.5])
+@pytest.mark.parametrize("parts", [True, False])
+def test_work_that_an_ablation_does_not_need_changes_nothing(target, prompts, u, share, parts):
+    """Beside an edit that does nothing every site is worked at."""
+    points = ("resid_pre", "attn_out", "mlp_out") if parts else ("resid_pre", "resid_post")
+    sites = tuple(Site(layer, point) for layer in range(target.n_layers) for point in points)
+    ablation = Edit("ablate", u, 1.0, share, sites)
+    idle = Edit("add", u, 0.0, 1.0, (Site(0, "resid_post"),))
+    reads = [Site(layer, "resid_pre") for layer in range(1, target.n_layers)]
+    alone, beside = (read(target, prompts, reads, edits) for edits in ((ablation,), (ablation, idle)))
+    assert alone == pytest.approx(beside, abs=ROUNDING)
+    assert (np.abs(alone @ u).max() < ROUNDING) == (share == 1.0)
+
+
+def test_an_edit_that_puts_back_what_is_ablated_is_worked_against(llama, examples, u):
+    prompts = [render(llama, example) for example in examples]
+    sites = tuple(Site(n, point) for n in range(llama.n_layers) for point in ("resid_pre", "attn_out", "mlp_out"))
+    put = Edit("add", u, 5.0, 1.0, (Site(1, "resid_post"),))
+    seen = read(llama, prompts, [Site(2, "resid_pre"), Site(2, "attn_out")], (put, Edit("ablate", u, 1.0, 1.0, sites)))
+    assert np.abs(seen @ u).max() < ROUNDING
+
+
 def test_parts_add_up_with_and_without_an_edit(target, prompts, u):
     assert target.points == POINTS
     edits = [Edit("add", u, 1.0, 1.0, (Site(layer, "mlp_out"),)) for layer in range(target.n_layers)]
