@@ -15,6 +15,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from auditor.model.batches import Batch, inputs
+from auditor.model.hooks import whole_head_input
 from auditor.model.target import TargetModel
 
 
@@ -44,7 +45,8 @@ def forward(target: TargetModel, ids: Tensor, mask: Tensor, *, keep: int, cache:
     arguments: dict[str, Any] = inputs(target.model, ids, mask)
     if "logits_to_keep" in inspect.signature(target.model.forward).parameters:
         arguments["logits_to_keep"] = keep
-    return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
+    with whole_head_input(target):
+        return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
 
 
 def following(batch: Batch, past: DynamicCache | None) -> Tensor:

@@ -152,6 +152,24 @@ def starting_at(target: TargetModel, layer: int, x: Tensor) -> Iterator[None]:
 
 
 @contextmanager
+def whole_head_input(target: TargetModel) -> Iterator[None]:
+    """Feed the head of the model its last columns as one block of memory.
+
+    torch multiplies a slice of a longer tensor row by row, and copies the weights of the head for each row: 100 rows
+    took 5.4 GB and 11 s with a head of 57 MB, where the same numbers take 0.02 GB and 2.4 s.
+    """
+
+    def whole(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        return (args[0].contiguous(), *args[1:])
+
+    handle = target.model.get_output_embeddings().register_forward_pre_hook(whole)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+@contextmanager
 def outputs_of(modules: Mapping[str, nn.Module]) -> Iterator[dict[str, Tensor]]:
     """Copies of the tensors that modules return, in the order in which they run.
 
