@@ -19,7 +19,7 @@ from auditor.model.edits import Edit
 from auditor.model.extract import Progress
 from auditor.model.generate import completion_nll, greedy, next_logits
 from auditor.model.hooks import editing, recording, starting_at
-from auditor.model.late import LayerInputs, layer_inputs, start_layer
+from auditor.model.late import LayerInputs, layer_inputs, portions, start_layer
 from auditor.model.prefix import Prefix, shared_prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
@@ -93,19 +93,28 @@ def sweep(
     for index, item in enumerate(items):
         alike[item.sites, item.want, item.max_new_tokens].append(index)
     done = 0
-    for indices in alike.values():
-        some = [items[i] for i in indices]
-        ground = _Ground.of(target, some, batch_tokens)
-        for layer, rows in ground.by_start.items():
-            lengths = [some[i].end - ground.known + some[i].max_new_tokens for i in rows]
-            room = max(1, batch_tokens // NLL_SHARE) if "nll" in some[0].want else batch_tokens
-            for batch in in_batches(lengths, room):
-                chosen = [rows[i] for i in batch]
-                found = _together(target, [some[i] for i in chosen], ground, layer)
+    for same in alike.values():
+        late = sum(layer > 0 for layer in _starts(target, [items[i] for i in same]))
+        for part in portions(target, [items[i].prompt.ids for i in same], late):
+            indices = [same[i] for i in part]
+            for chosen, found in _batches(target, [items[i] for i in indices], batch_tokens):
                 yield from zip([indices[i] for i in chosen], found, strict=True)
                 done += len(chosen)
                 if progress is not None:
                     progress(done, len(items))
+
+
+def _batches(
+    target: TargetModel, items: Sequence[WorkItem], batch_tokens: int
+) -> Iterator[tuple[list[int], list[Outcome]]]:
+    """Items that want the same: which of them make a batch, and what came of it."""
+    ground = _Ground.of(target, items, batch_tokens)
+    room = max(1, batch_tokens // NLL_SHARE) if "nll" in items[0].want else batch_tokens
+    for layer, rows in ground.by_start.items():
+        lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in rows]
+        for batch in in_batches(lengths, room):
+            chosen = [rows[i] for i in batch]
+            yield chosen, _together(target, [items[i] for i in chosen], ground, layer)
 
 
 @dataclass(frozen=True, eq=False)
