@@ -244,9 +244,9 @@ def _value(effect: Effect, reading: Reading, asked: Asked) -> float | None:
 
 def _sha256_of(digests: Iterable[list[Any]]) -> str:
     """sha256 of a list as JSON, of which memory holds one entry at a time."""
-    found = hashlib.sha256()
+    found = hashlib.sha256(b"[")
     for number, digest in enumerate(digests):
-        found.update((", " if number else "[").encode() + json.dumps(digest).encode())
+        found.update((", " if number else "").encode() + json.dumps(digest).encode())
     found.update(b"]")
     return found.hexdigest()
 
