@@ -29,7 +29,7 @@ SHAPE = Shape(
 CPU = Machine("cpu", "bfloat16", 2048, compared=True)
 SMALL: dict[str, dict[str, Any]] = {
     "refusal_behaviour": {"n": 8, "max_new_tokens": 3},
-    "truth_probe": {"transfer_to": ["truth_animals"]},
+    "truth_probe": {},
     "steering_response": {
         "traits": ["trait_sentiment"],
         "n_items": 6,
@@ -39,7 +39,18 @@ SMALL: dict[str, dict[str, Any]] = {
         "n_texts": 2,
         "max_new_tokens": 4,
     },
+    "refusal_direction": {
+        "positions": 1,
+        "n_fit": 16,
+        "n_validation": 8,
+        "n_null": 8,
+        "n_generated": 4,
+        "n_random_generated": 1,
+        "max_new_tokens": 3,
+    },
+    "instructed_falsehood": {"n": 10, "n_benign": 10, "max_new_tokens": 3},
 }
+STOPS_EARLY = ("refusal_direction", "instructed_falsehood")
 
 
 @contextmanager
@@ -73,7 +84,10 @@ def test_a_probe_asks_about_as_many_rows_as_it_declares(name: str, tmp_path: Pat
     with counted(target) as asked:
         evidence, _ = run_probe(settings, target, plan, loaded, RunFolder.create(tmp_path / "run"))
     assert evidence.result("measured").facts or evidence.measurements
-    assert 0.7 < sum(one.rows for one in declared) / asked["rows"] < 1.5
+    ratio = sum(one.rows for one in declared) / asked["rows"]
+    assert ratio >= 1
+    # recipes may choose the same layer; the probes on refusal and falsehood stop where the model cannot be tested
+    assert ratio < 1.3 or name in STOPS_EARLY
 
 
 def test_every_shipped_probe_declares_its_cost_and_more_items_cost_more() -> None:
