@@ -23,6 +23,7 @@ from auditor.measure.measurement import MeasurementSpec, Probe
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Answers, Bench
+    from auditor.measure.cost import Survey, Work
     from auditor.measure.runner import Effect
 
 
@@ -102,6 +103,16 @@ def compare_system_prompts(bench: Bench, params: Params, default: Answers, effec
     bench.compare(name, without, given, "refused", note="share with a system prompt minus share without")
 
 
+def cost(survey: Survey, params: Params) -> list[Work]:
+    """Every kind of request once, the harmful ones twice."""
+    return [
+        survey.asked(
+            View("requests", (("kind", kind),)), params.n, new=params.max_new_tokens, arms=1 + (kind == "harmful")
+        )
+        for kind in RATES
+    ]
+
+
 JUDGE_LIMIT = "Judged by the opening phrase of the first tokens: a late refusal or a half-hearted answer is not seen."
 
 PROBE = Probe(
@@ -161,4 +172,5 @@ PROBE = Probe(
     ),
     source="arXiv:2406.11717",
     run=run,
+    cost=cost,
 )

@@ -23,17 +23,21 @@ from auditor.measure.directions import Direction
 from auditor.measure.effects import KL, RefusalJudges
 from auditor.measure.interventions import ablating, ablation_sites, adding, random_directions
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS
-from auditor.measure.library import View
+from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import Axes, EvidenceClass, MeasurementSpec, Probe, Unit
-from auditor.measure.search import FRONT, Search
+from auditor.measure.search import FRONT, SECOND_TRIED, Search
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Answers, Bench
+    from auditor.measure.cost import Survey, Work
     from auditor.measure.runner import Effect
     from auditor.measure.table import Pool
     from auditor.model.sites import Site
 
 HARMFUL, PLAIN = (View("requests", (("kind", kind),)) for kind in ("harmful", "plain"))
+TAIL, LATE = 5, 0.6
+"""for the forecast: tokens of a template behind the user's text, and the share of the layers that a row
+passes which starts at the layer of its edit, with what is read once for all of them"""
 FEWEST_FIT, FEWEST_VALIDATION = 16, 8
 """prompts of a class below which a direction would be noise"""
 SHARES = (0.25, 0.5, 0.75, 1.0)
@@ -232,6 +236,25 @@ def brittleness(trial: Trial, broken: str) -> None:
         bench.mean("kl_at_share", spent, "kl", at={"series": "chosen", "dose": share})
 
 
+def cost(survey: Survey, params: Params) -> list[Work]:
+    """The screen, the grid of candidates beside random directions, then what the choice does to held-out requests."""
+    layers = range(params.layer_step - 1, int(params.layer_share * survey.shape.n_layers), params.layer_step)
+    candidates = (params.positions or TAIL) * len(layers)
+    removed = candidates + params.n_random + SECOND_TRIED
+    words, leanings = params.n_random_generated, params.n_random + 1 + len(SHARES)
+    found = [survey.asked(view, survey.size(view, SELECTION), splits=SELECTION) for view in (HARMFUL, PLAIN)]
+    found += [
+        survey.asked(view, params.n_fit, splits=("fit",), depth=params.layer_share) for view in (HARMFUL, PLAIN)
+    ]  # their activations, up to the last layer that is a candidate
+    found.append(survey.asked(HARMFUL, params.n_validation, splits=("validation",), arms=removed))
+    found.append(survey.asked(PLAIN, params.n_validation, splits=("validation",), arms=removed + 1))
+    found.append(survey.asked(PLAIN, params.n_validation, splits=("validation",), arms=candidates, depth=LATE))
+    for view in (HARMFUL, PLAIN):
+        found.append(survey.asked(view, params.n_generated, arms=2 + words, new=params.max_new_tokens))
+        found.append(survey.asked(view, params.n_null, arms=leanings + 4))
+    return found
+
+
 @dataclass(frozen=True)
 class Names:
     """The measurements of one edit."""
@@ -368,4 +391,5 @@ PROBE = Probe(
     ),
     source="arXiv:2406.11717",
     run=run,
+    cost=cost,
 )

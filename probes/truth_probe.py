@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 from auditor.config import Strict
 from auditor.measure.classifiers import RECIPES
 from auditor.measure.instrument import Candidate
-from auditor.measure.library import View
+from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import MeasurementSpec, Probe
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Bench
+    from auditor.measure.cost import Survey, Work
 
 
 class Params(Strict):
@@ -58,6 +59,19 @@ def run(bench: Bench, params: Params) -> None:
     instruments[best].read("truth_auroc")
 
 
+def cost(survey: Survey, params: Params) -> list[Work]:
+    """Every split of the set that is fitted to, some again at the layer that another recipe chose; then the others."""
+    fitted = View(params.fit_on)
+    again = len(RECIPES) + 1  # and the embedding layer
+    return [
+        survey.read(fitted, sites=survey.shape.n_layers),
+        survey.read(fitted),
+        survey.read(fitted, ("evaluation",), times=again),
+        survey.read(fitted, ("threshold",), times=len(RECIPES)),
+        *(survey.read(View(name), (*SELECTION, "evaluation")) for name in params.transfer_to),
+    ]
+
+
 PROBE = Probe(
     params=Params,
     measurements=(
@@ -80,4 +94,5 @@ PROBE = Probe(
     ),
     source="arXiv:2310.06824",
     run=run,
+    cost=cost,
 )

@@ -1,4 +1,4 @@
-"""`auditor check`: is a config right, before anything is loaded."""
+"""`auditor check`: is a config right, and what would it cost, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -6,20 +6,39 @@ from pathlib import Path
 
 import click
 
+from auditor.checkpoint.admit import admit
+from auditor.checkpoint.resolve import default_cache, resolve
 from auditor.cli.discover import battery_paths, load_probes
-from auditor.config import config_digest, load_config, validate_against
+from auditor.cli.forecast import unloaded_forecast
+from auditor.config import AuditConfig, config_digest, load_config, validate_against
+from auditor.errors import ConfigError
+from auditor.measure.measurement import LoadedProbe
 
 
 @click.command()
 @click.argument("config", type=click.Path(path_type=Path))
 @click.option("--battery", help="Which battery the config extends.")
-def check(config: Path, battery: str | None) -> int:
+@click.option("--model", help="Folder of the checkpoint, or a Hub id[@revision]; for --dry-run.")
+@click.option("--dry-run", is_flag=True, help="Say what a run would cost in time and memory; loads no weights.")
+def check(config: Path, battery: str | None, model: str | None, dry_run: bool) -> int:
     """Validate CONFIG: keys, probes, parameters, and that every criterion names a declared measurement."""
-    declared = load_config(config, battery=battery, overrides={}, batteries=battery_paths())
-    declared = validate_against(declared, load_probes(list(declared.probes)))
+    overrides = {"model": model} if model else {}
+    declared = load_config(config, battery=battery, overrides=overrides, batteries=battery_paths())
+    probes = load_probes(list(declared.probes))
+    declared = validate_against(declared, probes)
     criteria = sum(len(probe.criteria) for probe in declared.probes.values()) + len(declared.criteria)
     click.echo(
         f"{config}: valid; {len(declared.probes)} probes, {criteria} criteria, "
         f"config digest {config_digest(declared)[:12]}"
     )
+    if dry_run:
+        click.echo("\n".join(forecast_of(declared, probes)))
     return 0
+
+
+def forecast_of(config: AuditConfig, probes: dict[str, LoadedProbe]) -> list[str]:
+    """What the config would cost on the model that it names."""
+    if not config.model:
+        raise ConfigError("no model to forecast for: give --model FOLDER, or `model:` in the config")
+    folder, revision = resolve(config.model, default_cache())
+    return unloaded_forecast(config, admit(folder, name=config.model if revision else None), probes)

@@ -30,6 +30,7 @@ from auditor.model.plan import Plan
 JOB = "job.json"
 PLAN = "plan.json"
 ENDED = "units/ended.json"
+SPEED = "units/speed.json"
 STDERR = "worker.log"
 NO_ROOM = 1 << 16
 """bytes left on a disk that is called full"""
@@ -46,6 +47,8 @@ class Job(Strict):
     checkpoint: Admitted
     device: str
     dtype: str
+    dry_run: bool = False
+    """load and time the model, and measure nothing of it"""
 
 
 def measure_in_child(folder: RunFolder, job: Job) -> Plan:

@@ -13,6 +13,7 @@ from auditor.checkpoint.admit import Admitted, admit
 from auditor.checkpoint.resolve import default_cache, resolve
 from auditor.cli.child import PLAN, Job, measure_in_child
 from auditor.cli.discover import battery_paths, load_probes
+from auditor.cli.forecast import loaded_forecast
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
 from auditor.errors import AuditorError, ConfigError, OutputError
@@ -31,6 +32,7 @@ from auditor.report import html, pdf
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option("--role", type=click.Choice(["chat", "base"]), help="Default: chat if there is a chat template.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")
+@click.option("--dry-run", is_flag=True, help="Load and time the model, say what a run would cost, write nothing.")
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of splits, samples and nulls.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, …")
 @click.option(
@@ -48,6 +50,7 @@ def run(  # noqa: PLR0913, one argument an option
     out: Path,
     role: str | None,
     resume: bool,
+    dry_run: bool,
     seed: int | None,
     device: str,
     dtype: str,
@@ -61,6 +64,10 @@ def run(  # noqa: PLR0913, one argument an option
     declared, probes = declared_audit(config, battery, {k: v for k, v in options.items() if v is not None})
     admitted = admitted_checkpoint(declared)
     declared = nameable(declared, admitted)
+    if dry_run:
+        job = Job(config=declared, checkpoint=admitted, device=device, dtype=dtype, dry_run=True)
+        click.echo("\n".join(loaded_forecast(job, probes)))
+        return 0
     folder = RunFolder.create(out, resume=resume)
     pin(folder, declared, admitted, probes, resume=resume)
     if resume:

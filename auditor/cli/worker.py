@@ -14,11 +14,12 @@ import traceback
 from pathlib import Path
 
 from auditor.bundle import RunFolder
-from auditor.cli.child import ENDED, JOB, PLAN, Job
+from auditor.cli.child import ENDED, JOB, PLAN, SPEED, Job
 from auditor.cli.discover import load_probes
 from auditor.errors import AuditorError
 from auditor.model.load import load_target
 from auditor.model.plan import Plan
+from auditor.model.speed import text_speed
 from auditor.pipeline import measure
 
 PR_SET_PDEATHSIG = 1
@@ -50,13 +51,17 @@ def end_with_parent() -> None:
 
 
 def work(folder: RunFolder) -> None:
-    """Load, fix the plan before the first unit (or replay the one that is there), measure."""
+    """Load, fix the plan before the first unit (or replay the one that is there), measure; or only time the model."""
     job = Job.model_validate(folder.read_json(JOB))
     replayed = Plan.model_validate(folder.read_json(PLAN)) if (folder.path / PLAN).exists() else None
     target, plan = load_target(
         job.checkpoint, device=job.device, dtype=job.dtype, role=job.config.role, replay=replayed
     )
     folder.write_json(PLAN, plan.model_dump(mode="json"))
+    if job.dry_run:
+        fed, written = text_speed(target, plan.batch_tokens)
+        folder.write_json(SPEED, {"fed": fed, "written": written})
+        return
     measure(job.config, target, plan, load_probes(list(job.config.probes)), folder)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, Literal, NamedTuple, TypeVar
@@ -14,6 +14,7 @@ from auditor.measure.intervals import Estimate
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Bench
+    from auditor.measure.cost import Survey, Work
 
 Role = Literal["primary", "alternative", "control", "null"]
 EvidenceClass = Literal["observed", "decodable", "causal", "behavioural"]
@@ -229,6 +230,8 @@ class Probe(Generic[Params]):
     source: str
     """arXiv:… or https://…"""
     run: Callable[[Bench, Params], None]
+    cost: Callable[[Survey, Params], Sequence[Work]] | None = None
+    """what it asks of the target at most, for --dry-run; None is not known"""
 
 
 @dataclass(frozen=True)

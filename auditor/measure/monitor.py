@@ -7,13 +7,14 @@ over its tokens. Source: Goldowsky-Dill et al. 2025, arXiv:2502.03407. What a qu
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from auditor.arrays import copied
 from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
 from auditor.measure.baselines import text_scores
@@ -42,6 +43,12 @@ class WholeAnswers(Workbench):
         """Examples of a view, split by split, and their averaged activations [n, n_sites, d_model]."""
         return super().activations(view, splits, sites, position, mean=mean)
 
+    def by_site(
+        self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = True
+    ) -> tuple[tuple[Example, ...], Iterator[NDArray[np.float32]]]:
+        """The same, one site [n, d_model] after the other."""
+        return super().by_site(view, splits, sites, position, mean=mean)
+
 
 def fitting_position(bench: Workbench, view: View) -> str:
     """The tokens of a given answer to fit to: all but the last five, of short answers all but the last half."""
@@ -66,7 +73,7 @@ def fitted(
         return recipe(x[:, 0], labels_of(examples))
     examples = bench.library.examples(view, SELECTION)
     rows, of = bench.runner.token_activations(examples, (site,), chosen.position)
-    return recipe(rows[:, 0], labels_of(examples)[of])
+    return recipe(copied(rows[:, 0]), labels_of(examples)[of])
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +85,11 @@ class Heard:
     """the completion of each is the answer"""
     sites: tuple[Site, ...]
     x: NDArray[np.float32]
-    """[n_answers, n_sites, d_model]"""
+    """[n_answers, n_sites, d_model], mapped"""
 
     def at(self, site: Site) -> Rows:
-        """[n_answers, d_model]"""
-        return self.x[:, self.sites.index(site)]
+        """[n_answers, d_model], in memory."""
+        return copied(self.x[:, self.sites.index(site)])
 
     def rows(self, labels: Mapping[str, bool], site: Site) -> tuple[list[Example], Rows, Labels]:
         """The answers that are labelled, by the item's id, with their activations [n, d_model] and labels [n]."""

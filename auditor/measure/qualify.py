@@ -5,7 +5,7 @@ Everything a probe may not do for itself, because it needs the sealed splits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from auditor.arrays import copied
 from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
 from auditor.measure.baselines import text_scores
@@ -53,32 +54,43 @@ class Workbench:
     library: Library
     runner: Runner
     read: dict[tuple[str, Split, str, bool], tuple[tuple[Site, ...], NDArray[np.float32]]] = field(default_factory=dict)
-    """what was last read of a whole split: sites, and activations [n_examples, n_sites, d_model]"""
+    """what was last read of a whole split: sites, and activations [n_examples, n_sites, d_model], mapped"""
 
     def activations(
         self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = False
     ) -> tuple[tuple[Example, ...], NDArray[np.float32]]:
-        """Examples of a view, split by split, and their activations [n, n_sites, d_model]."""
+        """Examples of a view, split by split, and their activations [n, n_sites, d_model], in memory."""
+        examples, by_site = self.by_site(view, splits, sites, position, mean=mean)
+        return examples, np.stack(list(by_site), axis=1)
+
+    def by_site(
+        self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = False
+    ) -> tuple[tuple[Example, ...], Iterator[NDArray[np.float32]]]:
+        """The same, one site [n, d_model] after the other: memory holds no more than that."""
         examples: list[Example] = []
         parts = []
         for split in splits:
             whole = self.library.examples(View(view.data), (split,))
             chosen = [i for i, example in enumerate(whole) if view.holds(example)]
             examples += [whole[i] for i in chosen]
-            parts.append(self._split(view.data, split, tuple(sites), position, mean)[chosen])
-        return tuple(examples), np.concatenate(parts)
+            parts.append((chosen, *self._split(view.data, split, tuple(sites), position, mean)))
+
+        def at(site: Site) -> NDArray[np.float32]:
+            return np.concatenate([copied(values[:, known.index(site)])[chosen] for chosen, known, values in parts])
+
+        return tuple(examples), map(at, sites)
 
     def _split(
         self, data: str, split: Split, sites: tuple[Site, ...], position: str, mean: bool
-    ) -> NDArray[np.float32]:
-        """A whole split of a data set at some sites; read from the target once."""
+    ) -> tuple[tuple[Site, ...], NDArray[np.float32]]:
+        """A whole split of a data set, at some sites or more; read from the target once, mapped."""
         known, values = self.read.get((data, split, position, mean), ((), np.empty(0, np.float32)))
         if not set(sites) <= set(known):
             known = sites
             examples = self.library.examples(View(data), (split,))
             values = self.runner.activations(examples, sites, position, mean=mean)
             self.read[data, split, position, mean] = known, values
-        return values[:, [known.index(site) for site in sites]]
+        return known, values
 
     def fitted(self, recipe: Recipe, view: View, site: Site, position: str) -> LinearDetector:
         """A recipe fitted on the whole selection split of a view."""
@@ -107,16 +119,19 @@ def layer_profile(
 ) -> dict[str, tuple[Candidate, ...]]:
     """Each recipe fitted at every layer on the fit groups, with its AUROC on the validation groups."""
     sites = [Site(layer, point) for layer in range(bench.runner.target.n_layers)]
-    fit, x_fit = bench.activations(view, ("fit",), sites, position)
-    held, x_held = bench.activations(view, ("validation",), sites, position)
+    fit, to_fit = bench.by_site(view, ("fit",), sites, position)
+    held, to_try = bench.by_site(view, ("validation",), sites, position)
     names = sorted({example.group for example in held})
     stem = f"{view.name}/validation"
     label = bench.evidence.store(f"{stem}/label", labels_of(held))
     group = bench.evidence.store(f"{stem}/group", np.array([names.index(e.group) for e in held]))
+    scores: dict[str, list[NDArray[np.float64]]] = {name: [] for name in recipes}
+    for x_fit, x_held in zip(to_fit, to_try, strict=True):
+        for name, recipe in recipes.items():
+            scores[name].append(recipe(x_fit, labels_of(fit)).score(x_held))
     profiles = {}
-    for name, recipe in recipes.items():
-        scores = [recipe(x_fit[:, i], labels_of(fit)).score(x_held[:, i]) for i in range(len(sites))]
-        table = bench.evidence.store(f"{stem}/{name}", np.stack(scores))
+    for name in recipes:
+        table = bench.evidence.store(f"{stem}/{name}", np.stack(scores[name]))
         profiles[name] = tuple(
             Candidate(name, view, site, position, _validation(bench.evidence, (table, label, group), row))
             for row, site in enumerate(sites)

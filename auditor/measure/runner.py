@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.bundle import RunFolder, Tensors
+from auditor.arrays import OnDisk, Tensors, copied
+from auditor.bundle import RunFolder
 from auditor.data.examples import Example
 from auditor.errors import ProbeFailed
 from auditor.model.edits import Edit
@@ -93,7 +94,7 @@ class Runner:
         return replace(prompt, prompt_len=len(prompt.ids), suffix_len=0) if asked.prefilled else prompt
 
     def _extracted(self, examples: Sequence[Example], sites: Sequence[Site], position: str, mean: bool) -> Tensors:
-        """Values [n_rows, n_sites, d_model] and the example [n_rows] that each row is of."""
+        """Values by site [n_sites, n_rows, d_model], mapped, and the example [n_rows] that each row is of."""
         texts = [f"{e.prompt}\x1f{e.completion}\x1f{int(e.chat)}" for e in examples]
         key = self._key(
             examples=hashlib.sha256("\x1e".join(texts).encode()).hexdigest(),
@@ -113,23 +114,27 @@ class Runner:
                 batch_tokens=self._plan.batch_tokens,
                 mean=mean,
                 progress=self._progress(f"activations of {len(examples)} texts"),
+                scratch=self._folder.units.path,
             )
-            return {"values": found.values, "example": found.example}
+            return {"by_site": found.values.transpose(1, 0, 2), "example": found.example}
 
-        return self._folder.units.once("activations", key, compute)
+        return self._folder.units.once("activations-by-site", key, compute)
 
     def activations(
         self, examples: Sequence[Example], sites: Sequence[Site], position: str, *, mean: bool = False
     ) -> NDArray[np.float32]:
-        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens."""
-        return self._extracted(examples, sites, position, mean)["values"]
+        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens; mapped."""
+        return self._extracted(examples, sites, position, mean)["by_site"].transpose(1, 0, 2)
 
     def token_activations(
         self, examples: Sequence[Example], sites: Sequence[Site], position: str
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Activations [n_tokens, n_sites, d_model] at all tokens of a position, and the example [n_tokens] of each."""
+        """Activations [n_tokens, n_sites, d_model] at all tokens of a position, and the example [n_tokens] of each.
+
+        They are mapped; see `arrays.copied`.
+        """
         found = self._extracted(examples, sites, position, False)
-        return found["values"], found["example"]
+        return found["by_site"].transpose(1, 0, 2), found["example"]
 
     def ask(
         self,
@@ -146,18 +151,18 @@ class Runner:
         share batches whatever their edits are.
         """
         key = self._key(
-            asked=hashlib.sha256(json.dumps([a.digest for a in asked]).encode()).hexdigest(),
+            asked=_sha256_of(a.digest for a in asked),
             max_new_tokens=max_new_tokens,
             beside_unedited=beside_unedited,
             effects={n: lasting_name(e) for n, e in effects.items()},
         )
 
         def compute() -> list[dict[str, Any]]:
-            plain: dict[str, NDArray[np.float32]] = self._unedited(asked) if beside_unedited else {}
+            plain = self._unedited(asked) if beside_unedited else _Unedited({}, np.empty((0, 0), np.float32))
             read: dict[int, dict[str, Any]] = {}
             for index, outcome in self._sweep(asked, max_new_tokens, f"{len(asked)} {what}"):
                 one = asked[index]
-                reading = self._reading(one, outcome, plain.get(_unedited_name(one)))
+                reading = self._reading(one, outcome, plain.of(one))
                 read[index] = {
                     "answer": outcome.text or "",
                     "values": {name: _value(effect, reading, one) for name, effect in effects.items()},
@@ -173,12 +178,13 @@ class Runner:
         items = [WorkItem(self._prompt(one), one.edits, (), want, max_new_tokens, one.settled) for one in asked]
         return sweep(self.target, items, batch_tokens=self._plan.batch_tokens, progress=self._progress(what))
 
-    def _unedited(self, asked: Sequence[Asked]) -> dict[str, NDArray[np.float32]]:
-        """Logits [vocab] of each different question, without its edits."""
+    def _unedited(self, asked: Sequence[Asked]) -> _Unedited:
+        """Each different question, without its edits."""
         alone = {_unedited_name(one): replace(one, edits=()) for one in asked}
-        names = list(alone)
-        found = self._sweep(list(alone.values()), 0, f"{len(names)} questions without edits")
-        return {names[index]: _logits(outcome) for index, outcome in found}
+        with OnDisk((len(alone), self.target.vocab_size), self._folder.units.path) as logits:
+            for index, outcome in self._sweep(list(alone.values()), 0, f"{len(alone)} questions without edits"):
+                logits.put(index, _logits(outcome)[None])
+            return _Unedited({name: row for row, name in enumerate(alone)}, logits.mapped())
 
     def _reading(self, asked: Asked, outcome: Outcome, unedited: NDArray[np.float32] | None) -> Reading:
         thinks = self.target.chat.thinking == "always on"
@@ -188,7 +194,7 @@ class Runner:
     def nll(self, asked: Sequence[Asked]) -> NDArray[np.float64]:
         """Mean nats a token [n] that the target, edited as asked, gives each example's completion."""
         key = self._key(
-            likely=hashlib.sha256(json.dumps([[*a.digest, a.example.completion] for a in asked]).encode()).hexdigest()
+            likely=_sha256_of([*a.digest, a.example.completion] for a in asked),
         )
 
         def compute() -> Tensors:
@@ -208,6 +214,20 @@ class Runner:
         return self._folder.units.once("likelihoods", key, compute)["nll"]
 
 
+@dataclass(frozen=True, eq=False)
+class _Unedited:
+    """What the target says to questions without their edits."""
+
+    rows: Mapping[str, int]
+    logits: NDArray[np.float32]
+    """[n_questions, vocab], mapped"""
+
+    def of(self, asked: Asked) -> NDArray[np.float32] | None:
+        """Logits [vocab] of a question; None where that was not asked."""
+        row = self.rows.get(_unedited_name(asked))
+        return None if row is None else copied(self.logits[row])
+
+
 def _value(effect: Effect, reading: Reading, asked: Asked) -> float | None:
     """What an effect makes of a reading; None where an edit broke the target, which is no failure of the probe."""
     try:
@@ -224,6 +244,15 @@ def lasting_name(effect: object) -> str:
     if " at 0x" in name:
         raise ValueError("an effect needs a name that lasts: a method of a frozen value, not a function or a lambda")
     return name
+
+
+def _sha256_of(digests: Iterable[list[Any]]) -> str:
+    """sha256 of a list as JSON, of which memory holds one entry at a time."""
+    found = hashlib.sha256(b"[")
+    for number, digest in enumerate(digests):
+        found.update((", " if number else "").encode() + json.dumps(digest).encode())
+    found.update(b"]")
+    return found.hexdigest()
 
 
 def _unedited_name(asked: Asked) -> str:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from auditor.arrays import copied
 from auditor.config import Scalar
 from auditor.data.examples import Split
 from auditor.data.split import draw
@@ -181,10 +182,10 @@ class Trait:
         if like is None:
             raise ValueError("the chosen direction is shuffled: choose first")
         x, labels = self._contrast(SELECTION, [like.site])
-        found = []
+        at_site, found = copied(x[:, 0]), []
         for _ in range(n):
             swapped = np.repeat(self.rng.integers(0, 2, size=len(labels) // 2).astype(bool), 2)
-            detector = recipe(x[:, 0], labels ^ swapped)
+            detector = recipe(at_site, labels ^ swapped)
             rest = without(direction_of(detector, like.site), like) if np.any(detector.weights) else None
             if rest is not None:
                 found.append(Direction(like.site, rest.vector, like.norm, "shuffled labels"))
@@ -228,14 +229,14 @@ class Trait:
         x, labels = self._contrast(splits, sites)
         found: list[Direction | None] = []
         for i, site in enumerate(sites):
-            detector = recipe(x[:, i], labels)
+            detector = recipe(copied(x[:, i]), labels)
             found.append(direction_of(detector, site) if np.any(detector.weights) else None)
         return found
 
     def _contrast(self, splits: Sequence[Split], sites: Sequence[Site]) -> tuple[NDArray[np.float32], Labels]:
         """Activations [n_texts, n_sites, d_model] of the user's text followed by the one option and by the other.
 
-        They are averaged over the tokens of the option. The two texts of an item are neighbours.
+        They are averaged over the tokens of the option, and mapped. The two texts of an item are neighbours.
         """
         texts = [text for split in splits for put in self.testable(split) for text in (put.item.trait, put.item.other)]
         if not texts:

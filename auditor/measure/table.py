@@ -12,6 +12,7 @@ from math import inf
 
 import numpy as np
 
+from auditor.arrays import copied
 from auditor.data.examples import Example, Split
 from auditor.data.split import draw
 from auditor.measure.arms import Edits
@@ -81,7 +82,7 @@ def differences(
     found: dict[tuple[int, int], Direction | None] = {}
     for p in range(x.shape[1]):
         for s, site in enumerate(sites):
-            here = x[:, p, s]
+            here = copied(x[:, p, s])
             detector = difference_in_means(here, labels)
             size = float(np.abs(here).max()) * np.sqrt(here.shape[1])
             apart = float(np.linalg.norm(detector.weights)) > NO_DIFFERENCE * size

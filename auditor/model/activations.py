@@ -1,4 +1,4 @@
-"""Activations: what was read from a model, as float32 NumPy on the CPU. No torch."""
+"""Activations: what was read from a model, as float32 NumPy on disk, mapped. No torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Activations:
     """Rows of the residual stream at several sites; each row knows its example and token."""
 
     values: NDArray[np.float32]
-    """[n_rows, n_sites, d_model]"""
+    """[n_rows, n_sites, d_model]; mapped, with all rows of a site side by side"""
     sites: tuple[Site, ...]
     """[n_sites] in the order of the second axis"""
     example: NDArray[np.int64]

@@ -1,12 +1,14 @@
-"""Extraction: activations of many prompts at some sites and tokens, nothing else kept."""
+"""Extraction: activations of many prompts at some sites and tokens, nothing else kept, and that on disk."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
+from auditor.arrays import OnDisk
 from auditor.model.activations import Activations
 from auditor.model.batches import in_batches, inputs, left_padded
 from auditor.model.hooks import recording, stopping_behind
@@ -17,9 +19,11 @@ from auditor.model.target import TargetModel
 
 Progress = Callable[[int, int], None]
 """told (done, total)"""
+ROOM = 1 << 26
+"""bytes of activations that are read in one batch; a single prompt may take more"""
 
 
-def extract(
+def extract(  # noqa: PLR0913, each is a choice of its own
     target: TargetModel,
     prompts: Sequence[Prompt],
     *,
@@ -28,10 +32,12 @@ def extract(
     batch_tokens: int,
     mean: bool = False,
     progress: Progress | None = None,
+    scratch: Path | None = None,
 ) -> Activations:
     """Read the residual stream of each prompt (completion included) at the asked tokens.
 
-    Neither the head of the model is run nor what lies behind the last site.
+    Neither the head of the model is run nor what lies behind the last site. Memory holds the activations of one batch;
+    the rest lies in a file without a name, which goes with the result.
 
     Args:
         target: the model.
@@ -41,6 +47,7 @@ def extract(
         batch_tokens: padded tokens a batch.
         mean: average the tokens of a prompt into one row.
         progress: told how many prompts are done.
+        scratch: folder of the file; None is the system's, which may lie in memory.
 
     Returns:
         rows in the order of the prompts, then of their tokens.
@@ -48,23 +55,42 @@ def extract(
     Raises:
         ProbeFailed: a prompt has no such token, or is too long.
         UnsupportedModel: the model has no such site.
+        IncompleteRun: the disk is full.
     """
     asked = Position.parse(position) if isinstance(position, str) else position
     tokens = [resolve(prompt, asked) for prompt in prompts]
     rows = [1 if mean else len(found) for found in tokens]
     starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-    values = np.empty((starts[-1], len(sites), target.d_model), np.float32)
+    most = ROOM // (4 * target.d_model * max(1, len(sites)))
     done = 0
-    for batch in in_batches([len(prompt.ids) for prompt in prompts], batch_tokens):
-        read = _read(target, [prompts[i] for i in batch], sites, [tokens[i] for i in batch])
-        for index, found in zip(batch, read, strict=True):
-            values[starts[index] : starts[index + 1]] = found.mean(0, keepdims=True) if mean else found
-        done += len(batch)
-        if progress is not None:
-            progress(done, len(prompts))
+    with OnDisk((len(sites), int(starts[-1]), target.d_model), scratch) as values:
+        for whole in in_batches([len(prompt.ids) for prompt in prompts], batch_tokens):
+            for batch in _cut(whole, tokens, most):
+                read = _read(target, [prompts[i] for i in batch], sites, [tokens[i] for i in batch])
+                for index, found in zip(batch, read, strict=True):
+                    kept = found.mean(0, keepdims=True) if mean else found
+                    for site in range(len(sites)):
+                        values.put(int(site * starts[-1] + starts[index]), kept[:, site])
+                done += len(batch)
+                if progress is not None:
+                    progress(done, len(prompts))
+        by_site = values.mapped()
     example = np.repeat(np.arange(len(prompts), dtype=np.int64), rows)
     position_of = np.array([t for found in tokens for t in (found[-1:] if mean else found)], dtype=np.int64)
-    return Activations(values, tuple(sites), example, position_of)
+    return Activations(by_site.transpose(1, 0, 2), tuple(sites), example, position_of)
+
+
+def _cut(batch: Sequence[int], tokens: Sequence[tuple[int, ...]], most: int) -> list[list[int]]:
+    """A batch in parts in which at most so many tokens are read, or one prompt."""
+    parts: list[list[int]] = []
+    left = 0
+    for index in batch:
+        if not parts or left < len(tokens[index]):
+            parts.append([])
+            left = most
+        parts[-1].append(index)
+        left -= len(tokens[index])
+    return parts
 
 
 def _read(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from auditor.model.batches import in_batches, left_padded
@@ -21,6 +20,8 @@ from auditor.model.prefix import Prefix
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 
+ROOM = 1 << 26
+"""bytes of layer inputs that memory holds; a sweep of more prompts is done in portions"""
 STEPS = 8
 """layers at which rows start, spread over the depth: more of them make smaller batches"""
 
@@ -36,21 +37,41 @@ def start_layer(target: TargetModel, edits: Sequence[Edit], sites: Sequence[Site
     return first - first % max(1, target.n_layers // STEPS)
 
 
+def portions(target: TargetModel, texts: Sequence[Ids], n_layers: int) -> list[list[int]]:
+    """Which rows go together, so that their layer inputs at `n_layers` layers fit into ROOM.
+
+    Rows of one text stay together, because its inputs are read once for all of them.
+    """
+    size = n_layers * target.d_model * target.dtype.itemsize
+    part: dict[Ids, int] = {}
+    found: list[list[int]] = [[]]
+    left = ROOM
+    for row, text in enumerate(texts):
+        if text not in part:
+            if left < len(text) * size and found[-1]:
+                found.append([])
+                left = ROOM
+            left -= len(text) * size
+            part[text] = len(found) - 1
+        found[part[text]].append(row)
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class LayerInputs:
     """What the unedited model feeds some layers, for several texts."""
 
     layers: tuple[int, ...]
-    rows: Mapping[Ids, NDArray[np.float32]]
-    """of each text, [n_tokens, n_layers, d_model]"""
+    rows: Mapping[Ids, Tensor]
+    """of each text, [n_tokens, n_layers, d_model] in the dtype of the target, on the CPU"""
 
     def padded(self, layer: int, texts: Sequence[Ids]) -> Tensor:
         """[rows, columns, d_model], padded on the left with zeros."""
         found = [self.rows[text][:, self.layers.index(layer)] for text in texts]
-        x = np.zeros((len(texts), max(map(len, found)), found[0].shape[-1]), np.float32)
+        x = found[0].new_zeros((len(texts), max(map(len, found)), found[0].shape[-1]))
         for row, one in zip(x, found, strict=True):
             row[-len(one) :] = one
-        return torch.from_numpy(x)
+        return x
 
 
 def layer_inputs(
@@ -60,7 +81,7 @@ def layer_inputs(
     different = list(dict.fromkeys(texts))
     sites = [Site(layer, "resid_pre") for layer in layers]
     known = 0 if prefix is None else prefix.length
-    rows: dict[Ids, NDArray[np.float32]] = {}
+    rows: dict[Ids, Tensor] = {}
     for chunk in in_batches([len(text) for text in different], batch_tokens):
         some = [different[i] for i in chunk]
         batch = left_padded(target, some, room_for=known)
@@ -68,5 +89,8 @@ def layer_inputs(
         with recording(target, sites, [range(known, known + len(text)) for text in some]) as seen:
             next_logits(target, batch, past)
         cuts = np.cumsum([len(text) for text in some])[:-1]
-        rows.update(zip(some, np.split(seen.whole, cuts), strict=True))
+        read = np.split(seen.whole, cuts)
+        rows.update(
+            (text, torch.from_numpy(one).to(target.dtype, copy=True)) for text, one in zip(some, read, strict=True)
+        )
     return LayerInputs(tuple(layers), rows)

@@ -23,7 +23,7 @@ from auditor.model.chat_format import detect_format, plain_ids
 from auditor.model.checks import checked
 from auditor.model.dtypes import FIDELITY_TEXTS, NAMED, choose_device, choose_dtype, cpu_flags, fidelity
 from auditor.model.generate import next_logits
-from auditor.model.plan import Plan
+from auditor.model.plan import Machine, Plan
 from auditor.model.source import Source, identity_in_memory, quiet, unchecked
 from auditor.model.target import TargetModel
 
@@ -85,6 +85,18 @@ def target_from(
     return target, plan, identity
 
 
+def expected_machine(admitted: Admitted) -> Machine:
+    """How a checkpoint would be run, told without loading it: the dtype of the rule, before it is compared."""
+    device = choose_device("auto")
+    dtype, _ = choose_dtype("auto", device, admitted.identity.stored_dtypes, cpu_flags())
+    return Machine(
+        device=device.type,
+        dtype=str(dtype).removeprefix("torch."),
+        batch_tokens=BATCH_TOKENS.get(device.type, BATCH_TOKENS["cpu"]),
+        compared=dtype != torch.float32 and _room_to_compare(admitted, device),
+    )
+
+
 FLOAT32_SHARE = 0.5
 """of the machine's memory that a float32 copy may take, for the comparison only"""
 
@@ -93,6 +105,11 @@ def machine_memory() -> int:
     """Bytes of memory of this machine."""
     # Windows does not say; the comparison then goes ahead
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 62
+
+
+def _room_to_compare(admitted: Admitted, device: torch.device) -> bool:
+    """Whether a float32 copy may be loaded; a GPU is tried."""
+    return device.type != "cpu" or 4 * admitted.identity.parameters <= FLOAT32_SHARE * machine_memory()
 
 
 def set_threads(threads: int | None) -> int:
@@ -107,7 +124,7 @@ def _in_best_dtype(source: Source, wanted: str) -> tuple[TargetModel, str, dict[
     dtype, reason = choose_dtype(wanted, source.device, source.admitted.identity.stored_dtypes, cpu_flags())
     if dtype == torch.float32:
         return source.target(dtype), reason, {}
-    if source.device.type == "cpu" and 4 * source.admitted.identity.parameters > FLOAT32_SHARE * machine_memory():
+    if not _room_to_compare(source.admitted, source.device):
         return source.target(dtype), f"{reason}; not compared, float32 would need too much of the memory", {}
     try:
         reference = _fidelity_logits(source.target(torch.float32))

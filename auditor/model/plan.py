@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 from auditor.config import ModelRole, Scalar, Strict
@@ -20,3 +21,20 @@ class Plan(Strict):
     """batching rule: rows sorted by length, at most this many padded tokens a batch"""
     facts: dict[str, Scalar]
     """n_layers, d_model, points supported, fidelity of the dtype, load checks with their measured errors"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a model is run."""
+
+    device: str
+    dtype: str
+    batch_tokens: int
+    """padded tokens a batch"""
+    compared: bool
+    """whether a float32 copy is loaded, for comparison"""
+
+    @property
+    def weight_bytes(self) -> int:
+        """Of one weight."""
+        return 4 if self.dtype == "float32" else 2

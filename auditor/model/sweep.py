@@ -20,7 +20,7 @@ from auditor.model.edits import Edit
 from auditor.model.extract import Progress
 from auditor.model.generate import completion_nll, greedy, next_logits, verified
 from auditor.model.hooks import editing, recording, starting_at
-from auditor.model.late import LayerInputs, layer_inputs, start_layer
+from auditor.model.late import LayerInputs, layer_inputs, portions, start_layer
 from auditor.model.prefix import Prefix, shared_prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
@@ -168,13 +168,17 @@ def _in_batches(
     """Outcomes of items that want the same, batch by batch. `drafted`: what is begun is to be verified."""
     if not items:
         return
-    ground = _Ground.of(target, items, batch_tokens)
-    for layer, rows in ground.by_start.items():
-        lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in rows]
-        for batch in in_batches(lengths, _room(target, items[0], batch_tokens, drafted=drafted)):
-            chosen = [rows[i] for i in batch]
-            found = _together(target, [items[i] for i in chosen], ground, layer, drafted=drafted)
-            yield list(zip(chosen, found, strict=True))
+    room = _room(target, items[0], batch_tokens, drafted=drafted)
+    late = sum(layer > 0 for layer in _starts(target, items))
+    for part in portions(target, [item.prompt.ids for item in items], late):
+        ground = _Ground.of(target, [items[i] for i in part], batch_tokens)
+        for layer, rows in ground.by_start.items():
+            numbers = [part[row] for row in rows]
+            lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in numbers]
+            for batch in in_batches(lengths, room):
+                chosen = [numbers[i] for i in batch]
+                found = _together(target, [items[i] for i in chosen], ground, layer, drafted=drafted)
+                yield list(zip(chosen, found, strict=True))
 
 
 def _room(target: TargetModel, item: WorkItem, batch_tokens: int, *, drafted: bool) -> int:

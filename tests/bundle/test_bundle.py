@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor import bundle
 from auditor.bundle import RunFolder, write_atomic
 from auditor.canonical import canonical_json, parse_json, readable_json, sha256_file, sha256_hex
 from auditor.errors import IncompleteRun, OutputError
@@ -100,7 +99,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_beside_it(
     def refuse(*args: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(bundle.os, step, refuse)
+    monkeypatch.setattr(os, step, refuse)
     with pytest.raises(error, match=says):
         write_atomic(path, b"new")
     assert path.read_bytes() == b"old"
@@ -113,7 +112,7 @@ def test_an_interrupt_while_writing_leaves_nothing_and_is_not_swallowed(
     def interrupt(*args: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(bundle.os, "replace", interrupt)
+    monkeypatch.setattr(os, "replace", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write_atomic(tmp_path / "x", b"new")
     assert names(tmp_path) == []
@@ -124,7 +123,7 @@ def test_a_kill_while_writing_leaves_the_old_file_and_resume_clears_up(tmp_path:
     folder.write_json("plan.json", {"x": "old"})
     script = (
         "import os, signal, sys; from pathlib import Path; from auditor import bundle\n"
-        "bundle.os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)\n"
         "bundle.RunFolder(Path(sys.argv[1])).write_json('plan.json', {'x': 'new'})\n"
     )
     ended = subprocess.run([sys.executable, "-c", script, str(folder.path)], check=False, cwd=Path.cwd())

@@ -15,7 +15,7 @@ from auditor.cli.child import scrubbed
 from auditor.cli.discover import load_probes
 from auditor.errors import ConfigError
 from tests.runfolder import build_run
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import save_checkpoint, tiny_model, tiny_tokenizer
 
 ROOT = Path(__file__).parents[2]
 
@@ -96,3 +96,34 @@ def test_a_notebook_audits_a_model_in_memory(tmp_path: Path) -> None:
     assert record.results[0].status == "measured"
     assert call("verify", str(tmp_path / "run")).exception is None
     assert all((tensor == before[name]).all() for name, tensor in model.state_dict().items())
+
+
+def test_check_foretells_the_cost_without_loading_a_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from auditor.model.source import Source
+
+    def refuse(*_given: object) -> None:
+        raise AssertionError("weights were loaded")
+
+    monkeypatch.setattr(Source, "target", refuse)
+    model, config = save_checkpoint(tmp_path / "tiny"), tmp_path / "audit.yaml"
+    config.write_text("battery: quick\n")
+    told = call("check", str(config), "--model", str(model), "--dry-run")
+    assert told.exception is None
+    for part in ("truth_probe", "steering_response", "nothing was loaded", "GiB at the peak", "about"):
+        assert part in told.output
+    lacking = call("check", str(config), "--dry-run").exception
+    assert isinstance(lacking, ConfigError)
+    assert "--model" in str(lacking)
+
+
+def test_check_without_a_forecast_does_not_import_torch(tmp_path: Path) -> None:
+    config = tmp_path / "audit.yaml"
+    config.write_text("battery: quick\n")
+    code = (
+        "import sys; from auditor.cli import main\n"
+        f"sys.argv = ['auditor', 'check', {str(config)!r}]\n"
+        "try: main()\n"
+        "finally: assert 'torch' not in sys.modules, 'too much was imported'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

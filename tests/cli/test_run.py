@@ -239,3 +239,13 @@ def test_bad_input_is_refused_with_its_exit_code_and_a_way_out(model: Path, smal
     assert code == 2
     assert "--resume" in told
     assert (out / "thesis.txt").read_text() == "mine"
+
+
+def test_a_dry_run_times_the_model_tells_the_cost_and_writes_nothing(model: Path, small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    done = auditor("run", small, "--model", model, "--out", out, "--dry-run", "--dtype", "float32")
+    assert done.returncode == 0, done.stderr
+    assert not out.exists()
+    for part in ("refusal_behaviour", "minutes", "timed on this machine", "GiB at the peak", "float32 on cpu"):
+        assert part in done.stdout
+    assert "truth_probe" not in done.stdout

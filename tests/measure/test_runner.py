@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import tracemalloc
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -12,7 +15,7 @@ from auditor.bundle import RunFolder
 from auditor.data.examples import Example
 from auditor.errors import ProbeFailed
 from auditor.measure.effects import KL
-from auditor.measure.runner import Asked, Runner
+from auditor.measure.runner import Asked, Runner, _sha256_of
 from auditor.model.edits import Edit
 from auditor.model.load import target_from
 from auditor.model.sites import Site
@@ -104,3 +107,36 @@ def test_what_was_asked_once_is_not_asked_again(made, tmp_path, monkeypatch):
     first = Runner(*made, folder, "a probe").ask(QUESTIONS[:2], {"x": Logit(7).value})
     monkeypatch.setattr(Runner, "_sweep", None)
     assert Runner(*made, folder, "a probe").ask(QUESTIONS[:2], {"x": Logit(7).value}) == first
+
+
+def test_logits_without_edits_lie_on_disk(tmp_path):
+    model = tiny_model("llama", max_position_embeddings=512, vocab_size=20_000)
+    target, plan, _ = target_from(model, tiny_tokenizer())
+    folder = RunFolder.create(tmp_path / "run")
+    runner = Runner(target, plan.model_copy(update={"batch_tokens": 200}), folder, "a probe")
+    asked = [Asked(Example("", f"How {i}?", False, "", chat=True), edits=(edit(1),)) for i in range(300)]
+    tracemalloc.start()
+    found = runner.ask(asked, {"kl": KL().nats}, beside_unedited=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert all(one.values["kl"] > 0 for one in found)
+    assert peak < 300 * 20_000 * 4 / 3
+    assert [path.suffix for path in folder.units.path.iterdir()] == [".json"]
+
+
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_questions_are_hashed_one_by_one_as_the_list_that_they_are(n):
+    digests = [one.digest for one in QUESTIONS[:n]]
+    assert _sha256_of(digests) == hashlib.sha256(json.dumps(digests).encode()).hexdigest()
+
+
+def test_activations_come_back_mapped_from_their_unit(made, runner):
+    examples = [replace(one.example, prompt=f"Why {i}?") for i, one in enumerate(QUESTIONS)]
+    sites = (Site(0, "resid_post"), Site(2, "resid_pre"))
+    fresh = runner.activations(examples, sites, "last_completion")
+    again = runner.activations(examples, sites, "last_completion")
+    assert isinstance(again, np.memmap)
+    assert again.shape == (len(examples), 2, D_MODEL)
+    assert np.array_equal(fresh, again)
+    one = runner.activations(examples[3:4], sites[1:], "last_completion")
+    assert one[0, 0] == pytest.approx(again[3, 1], abs=1e-4)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
 from auditor.data.examples import Example
 from auditor.errors import ProbeFailed, UnsupportedModel
+from auditor.model import extract as extraction
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.extract import extract
 from auditor.model.hooks import library_hidden_states
@@ -116,3 +119,47 @@ def test_padding_is_on_the_left_and_masked(llama):
     assert batch.mask.tolist() == [[1, 1, 1], [0, 0, 1]]
     with pytest.raises(ProbeFailed, match="without tokens"):
         left_padded(llama, [(7,), ()])
+
+
+def test_activations_are_mapped_and_memory_does_not_grow_with_their_size(llama, examples, tmp_path, monkeypatch):
+    monkeypatch.setattr(extraction, "ROOM", 1 << 18)
+    long = Example("long", "one", True, "g", completion="three four " * 6, chat=True)
+    prompts = [render(llama, long)] * 400
+    asked = {"sites": sites_of(llama), "position": "completion_tokens", "batch_tokens": 2000}
+    tracemalloc.start()
+    read = extract(llama, prompts, scratch=tmp_path, **asked)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert isinstance(read.values, np.memmap)
+    assert read.values.nbytes > 20 * extraction.ROOM
+    assert peak < read.values.nbytes / 4
+    assert list(tmp_path.iterdir()) == []
+    assert read.values[-1] == pytest.approx(extract(llama, prompts[:1], **asked).values[-1], abs=1e-4)
+
+
+def test_all_rows_of_a_site_lie_side_by_side(llama, examples):
+    prompts = [render(llama, example) for example in examples]
+    read = extract(llama, prompts, sites=sites_of(llama), position="last_prompt", batch_tokens=ALL_TOGETHER)
+    assert read.at(sites_of(llama)[2]).flags.c_contiguous
+
+
+@pytest.mark.parametrize("room", [1, 1 << 12])
+def test_a_batch_that_reads_too_much_is_cut_and_gives_the_same(llama, examples, room, monkeypatch):
+    prompts = [render(llama, example) for example in examples]
+    asked = {"sites": sites_of(llama), "position": "completion_tokens", "batch_tokens": ALL_TOGETHER}
+    whole = extract(llama, prompts, **asked)
+    sizes = []
+    read = extraction._read
+    monkeypatch.setattr(extraction, "ROOM", room)
+    monkeypatch.setattr(extraction, "_read", lambda *given: sizes.append(len(given[1])) or read(*given))
+    cut = extract(llama, prompts, **asked)
+    assert len(sizes) > 1
+    assert sum(sizes) == len(prompts)
+    assert cut.values == pytest.approx(whole.values, abs=1e-4)
+
+
+def test_a_prompt_that_fails_leaves_no_file(llama, examples, tmp_path):
+    prompts = [render(llama, examples[0]), render(llama, Example("x", "z " * 200, True, "g"))]
+    with pytest.raises(ProbeFailed):
+        extract(llama, prompts, sites=sites_of(llama), position="last_prompt", batch_tokens=ONE_ROW, scratch=tmp_path)
+    assert list(tmp_path.iterdir()) == []

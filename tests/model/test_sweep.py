@@ -8,6 +8,8 @@ import torch
 
 from auditor.data.examples import Example
 from auditor.errors import ProbeFailed
+from auditor.model import late
+from auditor.model import sweep as sweep_module
 from auditor.model.edits import Edit
 from auditor.model.load import target_from
 from auditor.model.prompts import render
@@ -299,3 +301,51 @@ def test_likelihoods_do_not_depend_on_what_else_is_in_the_batch(target):
 def test_the_likelihood_of_nothing_is_refused(llama):
     with pytest.raises(ValueError, match="of a completion"):
         WorkItem(render(llama, Example("", "the city", False, "")), want=frozenset({"nll"}))
+
+
+def late_items(prompts, u, n=5):
+    """Every prompt under several edits of the last layer, so that it pays to start there."""
+    edits = [Edit("add", u, norm=4.0, coefficient=c, sites=(Site(2, "resid_post"),)) for c in range(1, n)]
+    return [WorkItem(prompt, (edit,)) for edit in edits for prompt in prompts]
+
+
+def test_late_starts_in_portions_give_the_same_and_hold_no_more_than_the_room(llama, examples, u, monkeypatch):
+    prompts = [render(llama, replace(example, prompt=f"{example.prompt} {i}")) for example in examples for i in "abcd"]
+    items = late_items(prompts, u)
+    whole = done(llama, items, batch_tokens=ALL_TOGETHER)
+    held, read = [], sweep_module.layer_inputs
+    room = 3 * max(len(prompt.ids) for prompt in prompts) * llama.d_model * 4
+
+    def counted(*given):
+        found = read(*given)
+        held.append(sum(row.numel() * row.element_size() for row in found.rows.values()))
+        return found
+
+    monkeypatch.setattr(late, "ROOM", room)
+    monkeypatch.setattr(sweep_module, "layer_inputs", counted)
+    told = []
+    portions = done(llama, items, batch_tokens=ALL_TOGETHER, progress=lambda done, total: told.append((done, total)))
+    assert len(held) > 3
+    assert max(held) <= room
+    assert told[-1] == (len(items), len(items))
+    for a, b in zip(whole, portions, strict=True):
+        assert a.logits == pytest.approx(b.logits, abs=1e-4)
+
+
+def test_portions_keep_the_rows_of_one_text_together_and_lose_none(llama, monkeypatch):
+    monkeypatch.setattr(late, "ROOM", 4 * 2 * llama.d_model * 4)
+    texts = [(1, 2, 3), (1, 2), (1, 2, 3), (4, 5, 6, 7, 8, 9), (1, 2), (7,)]
+    assert late.portions(llama, texts, 2) == [[0, 2], [1, 4], [3], [5]]
+    assert late.portions(llama, texts, 0) == [[0, 1, 2, 3, 4, 5]]
+
+
+def test_the_head_is_fed_one_block_of_memory(llama, examples, monkeypatch):
+    prompts = [render(llama, example) for example in examples]
+    head, seen = llama.model.get_output_embeddings(), []
+    forward = head.forward
+    monkeypatch.setattr(head, "forward", lambda x: seen.append((x.shape, x.is_contiguous())) or forward(x))
+    done(llama, [WorkItem(prompt) for prompt in prompts], batch_tokens=ALL_TOGETHER)
+    done(llama, [WorkItem(prompt, want=frozenset({"nll"})) for prompt in prompts], batch_tokens=ALL_TOGETHER)
+    assert [contiguous for _, contiguous in seen] == [True] * len(seen)
+    assert seen[0][0][1] == 1
+    assert not head._forward_pre_hooks
