@@ -15,7 +15,8 @@ from auditor.model.edits import Edit
 from auditor.model.extract import extract
 from auditor.model.prompts import render
 from auditor.model.sites import Site
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
+from auditor.model.work import WorkItem
 from benchmarks.hooks import hooked, putting
 from benchmarks.models import Bench
 from benchmarks.timing import Contest, Numbers

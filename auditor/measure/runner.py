@@ -21,8 +21,8 @@ from auditor.model.prompts import Prompt, render
 from auditor.model.sites import Site
 
 if TYPE_CHECKING:  # torch, which those who only name a runner do without
-    from auditor.model.sweep import Outcome, Want
     from auditor.model.target import TargetModel
+    from auditor.model.work import Outcome, Want
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,8 @@ class Runner:
         return [Answered(**unit) for unit in self._folder.units.once("answers", key, compute)]
 
     def _sweep(self, asked: Sequence[Asked], max_new_tokens: int, what: str) -> Iterator[tuple[int, Outcome]]:
-        from auditor.model.sweep import WorkItem, sweep
+        from auditor.model.sweep import sweep
+        from auditor.model.work import WorkItem
 
         want: frozenset[Want] = frozenset({"text", "logits"} if max_new_tokens else {"logits"})
         items = [WorkItem(self._prompt(one), one.edits, (), want, max_new_tokens, one.settled) for one in asked]
@@ -198,7 +199,8 @@ class Runner:
         )
 
         def compute() -> Tensors:
-            from auditor.model.sweep import WorkItem, sweep
+            from auditor.model.sweep import sweep
+            from auditor.model.work import WorkItem
 
             items = [WorkItem(self._prompt(one), one.edits, want=frozenset({"nll"})) for one in asked]
             found = np.empty(len(items))

@@ -7,7 +7,8 @@ import pytest
 
 from auditor.data.examples import Example
 from auditor.model.load import target_from
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
+from auditor.model.work import WorkItem
 from benchmarks import peers
 from benchmarks.cost import counted
 from benchmarks.jobs import JOBS

@@ -15,7 +15,8 @@ from auditor.errors import ConfigError, UnsafeCheckpoint, UnsupportedModel
 from auditor.model import dtypes, load
 from auditor.model.load import load_target, set_threads, target_from
 from auditor.model.prompts import render
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
+from auditor.model.work import WorkItem
 from tests.tiny import FAMILIES, save_checkpoint, tiny_model, tiny_tokenizer
 
 SINGLE = "model.safetensors"

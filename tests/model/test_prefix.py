@@ -11,7 +11,8 @@ from auditor.model.edits import Edit
 from auditor.model.load import target_from
 from auditor.model.prompts import Prompt
 from auditor.model.sites import POINTS, Site
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
+from auditor.model.work import WorkItem
 from tests.tiny import FAMILIES, tiny_model, tiny_target, tiny_tokenizer
 
 BEGINNING = tuple(range(20, 32))

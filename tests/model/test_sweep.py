@@ -14,7 +14,8 @@ from auditor.model.edits import Edit
 from auditor.model.load import target_from
 from auditor.model.prompts import render
 from auditor.model.sites import Site
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
+from auditor.model.work import WorkItem
 from tests.tiny import tiny_model, tiny_tokenizer
 
 ALL_TOGETHER, ONE_ROW = 10_000, 1

@@ -20,8 +20,9 @@ from auditor.findings.verify import verify
 from auditor.measure.asking import Asking
 from auditor.model.load import target_from
 from auditor.model.prompts import render
-from auditor.model.sweep import WorkItem, sweep
+from auditor.model.sweep import sweep
 from auditor.model.target import TargetModel
+from auditor.model.work import WorkItem
 from auditor.pipeline import run_audit
 from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
 
