@@ -25,7 +25,8 @@ from auditor.measure.interventions import ablating, ablation_sites, adding, rand
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import Axes, EvidenceClass, MeasurementSpec, Probe, Unit
-from auditor.measure.search import FRONT, SECOND_TRIED, Search
+from auditor.measure.search import SECOND_TRIED, Search, front_axes
+from auditor.measure.shortlist import shortlist
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Answers, Bench
@@ -56,6 +57,8 @@ class Params(Strict):
     """every how manieth layer is a candidate"""
     prune: bool = False
     """ask of the candidates no more than the choice by the rule needs; their profiles and front then have gaps"""
+    screen: int | None = Field(default=None, ge=1)
+    """try only so many candidates, the best by first-order scores; what is found is then exploratory. None tries all"""
     n_fit: int = Field(default=128, ge=FEWEST_FIT)
     n_validation: int = Field(default=32, ge=FEWEST_VALIDATION)
     n_random: int = Field(default=20, ge=20)
@@ -84,9 +87,11 @@ def run(bench: Bench, params: Params) -> None:
     search = Search(bench, judges.metric, harmful, harmless, sites)
     bounds = Bounds(params.kl_max, params.induce_min, params.layer_share)
     grid = search.grid(bounds, layer_step=params.layer_step, positions=params.positions, n_random=params.n_random)
+    if params.screen is not None:
+        grid = shortlist(search, grid, judges.tokens, params.screen)
     found = (search.within_bounds(grid) if params.prune else None) or search.tried(grid)
     null = search.null(grid)
-    bench.plot("bypass_within_kl", FRONT, at=("direction", "kl_max"))
+    bench.plot("bypass_within_kl", front_axes(grid), at=("direction", "kl_max"))
     choice = choose(bench, grid, found, null)
     second = search.second(grid, found, choice)
     read(Trial(bench, params, judges, choice.direction, choice.kind, sites), second)
@@ -284,6 +289,7 @@ def _spec(
     return MeasurementSpec(name=name, unit=unit, evidence=evidence, plain=plain, at=at, limits=limits)
 
 
+PREDICTED = "A prediction from gradients, to rank by; the edit was not made."
 SEEN = "Seen during the choice of the direction, so too good at the chosen one."
 
 PROBE = Probe(
@@ -379,6 +385,22 @@ PROBE = Probe(
             "position",
             "layer",
             limits=SEEN,
+        ),
+        _spec(
+            "predicted_bypass",
+            "logit",
+            "refusal metric that first-order scores expect of harmful requests with a candidate ablated",
+            "position",
+            "layer",
+            limits=PREDICTED,
+        ),
+        _spec(
+            "predicted_induce",
+            "logit",
+            "refusal metric that first-order scores expect of harmless requests with a candidate added",
+            "position",
+            "layer",
+            limits=PREDICTED,
         ),
         _spec(
             "bypass_within_kl",

@@ -23,7 +23,8 @@ from auditor.measure.measurement import MeasurementSpec, Role, Sample
 from auditor.measure.qualify import BOOTSTRAP, Workbench
 from auditor.measure.recorder import Recorder
 from auditor.measure.runner import Asked, Effect, Runner
-from auditor.measure.table import Pool, Pruning, Screen, Table, differences, screened, table
+from auditor.measure.table import Pool, Pruning, Screen, Table, differences, predicted, screened, table
+from auditor.model.edits import Edit
 from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Point
 
@@ -168,6 +169,12 @@ class Asking(Recorder):
     ) -> Table:
         """Effects of every arm on prompts of the selection split: what a choice is made by; stored whole."""
         return table(self._workbench, name, arms, effects, examples, beside_unedited=beside_unedited, prune=prune)
+
+    def predicted(
+        self, name: str, edits: Sequence[Edit], effect: str, tokens: Sequence[int], examples: Sequence[Example]
+    ) -> Table:
+        """First-order predictions of the refusal metric on prompts of the selection split, see `table`."""
+        return predicted(self._workbench, name, edits, effect, tokens, examples)
 
     def tabulate(self, name: str, found: Table, effect: str, at: Mapping[int, Mapping[str, Scalar]]) -> None:
         """Record rows of a table, by their number, as means over its prompts."""

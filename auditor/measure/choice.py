@@ -54,6 +54,8 @@ class Grid:
     bounds: Bounds
     n_layers: int
     coarse: bool
+    screened: str = ""
+    """how many of how many candidates first-order scores have left; empty: all of them"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,13 +98,13 @@ def choose(bench: Bench, grid: Grid, figures: Figures, null: Figures) -> Choice:
     Raises NotTestable when no direction beats chance.
     """
     rows, bounds, floor = figures.candidates(grid), grid.bounds, null.lowest_bypass
-    coarse = ", coarse grid" if grid.coarse else ""
+    coarse = (", coarse grid" if grid.coarse else "") + (", screened" if grid.screened else "")
     found = chosen_of(rows, grid)
     kind, told, kl_max = f"{'published' if bounds.published else 'wider'} rule{coarse}", str(bounds), bounds.kl_max
     if found is not None and not bounds.published:
         bench.explore("the declared bounds are wider than the published ones")
     if found is None:
-        none_left = f"none of {len(rows)} candidates keeps the published rule ({told})"
+        none_left = f"none of {grid.screened or len(rows)} candidates keeps the published rule ({told})"
         explored = explore_direction(rows, n_layers=grid.n_layers, null_bypass=floor, layer_share=bounds.layer_share)
         if explored is None:
             raise NotTestable(

@@ -217,10 +217,13 @@ def standardised(x: Rows) -> tuple[Floats, Floats, Floats]:
     A dimension whose spread is rounding noise beside its mean is constant (scale infinite, z 0): blown up
     to unit variance, noise that depends on the batch could carry the length of the text.
     """
-    wide = np.asarray(x, dtype=np.float64)
-    mean, spread = wide.mean(axis=0), wide.std(axis=0)
+    z = np.array(x, dtype=np.float64)
+    mean = z.mean(axis=0)
+    z -= mean
+    spread = np.sqrt(np.einsum("nd,nd->d", z, z) / len(z))
     scale = np.where(spread > 1e-5 * np.abs(mean), spread, np.inf)
-    return (wide - mean) / scale, mean, scale
+    z /= scale
+    return z, mean, scale
 
 
 def require_two_classes(x: Rows, labels: Labels) -> None:

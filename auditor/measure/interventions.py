@@ -24,6 +24,17 @@ def ablation_sites(points: Sequence[Point], n_layers: int) -> tuple[Site, ...]:
     return tuple(Site(layer, point) for layer in range(n_layers) for point in ("resid_pre", *writes))
 
 
+def separate_writes(sites: Sequence[Site]) -> tuple[Site, ...] | None:
+    """Of the sites of an ablation those that make it up, each part of the stream once: the embedding and every write.
+
+    Where nothing along the direction is written, later reads find nothing to remove: ablated at all the sites or at
+    these alone, the model is the same one. A derivative at coefficient 0 is not: it would count a component
+    again at every read behind its write. None where the writes of a block cannot be told apart.
+    """
+    own = tuple(site for site in sites if site.point in WRITES or (site.point == "resid_pre" and site.layer == 0))
+    return own if any(site.point in WRITES for site in own) else None
+
+
 def ablating(direction: Direction, sites: tuple[Site, ...], share: float = 1.0) -> tuple[Edit, ...]:
     """Remove a share of the component along the direction at all the sites, at every token."""
     return (Edit("ablate", direction.vector, direction.norm, share, sites),)

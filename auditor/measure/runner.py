@@ -192,6 +192,32 @@ class Runner:
         answer = answer_proper(outcome.text or "", thinks=thinks and not asked.prefilled)
         return Reading(asked.example.prompt, answer, outcome.tokens, _logits(outcome), unedited)
 
+    def first_order(
+        self, examples: Sequence[Example], edits: Sequence[Edit], tokens: Sequence[int]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The refusal metric of each example [n], and its slopes [n, n_edits] by the edits' coefficients, at 0."""
+        key = self._key(
+            sloped=hashlib.sha256(json.dumps([Asked(e).digest for e in examples]).encode()).hexdigest(),
+            edits=[edit.digest for edit in edits],
+            tokens=list(tokens),
+        )
+
+        def compute() -> Tensors:
+            from auditor.model.gradient import first_order
+
+            found = first_order(
+                self.target,
+                [render(self.target, example) for example in examples],
+                tokens,
+                edits,
+                batch_tokens=self._plan.batch_tokens,
+                progress=self._progress(f"gradients of {len(examples)} questions"),
+            )
+            return {"values": found.values, "slopes": found.slopes}
+
+        kept = self._folder.units.once("gradients", key, compute)
+        return kept["values"].astype(np.float64), kept["slopes"].astype(np.float64)
+
     def nll(self, asked: Sequence[Asked]) -> NDArray[np.float64]:
         """Mean nats a token [n] that the target, edited as asked, gives each example's completion."""
         key = self._key(

@@ -62,6 +62,13 @@ FRONT = Axes(
 )
 
 
+def front_axes(grid: Grid) -> Axes:
+    """The chart of the front, which says when only some of the candidates are on it."""
+    if not grid.screened:
+        return FRONT
+    return FRONT._replace(caption=f"{FRONT.caption} Only {grid.screened} candidates, by first-order scores.")
+
+
 @dataclass(frozen=True)
 class Search:
     """Prompts of two classes, and what tells whether an edit turned one into the other."""

@@ -21,6 +21,7 @@ from auditor.measure.library import View
 from auditor.measure.metrics import Floats
 from auditor.measure.qualify import Workbench
 from auditor.measure.runner import Asked, Effect
+from auditor.model.edits import Edit
 from auditor.model.sites import Point, Site
 
 NO_DIFFERENCE = 1e-6
@@ -165,4 +166,18 @@ def table(
         tensors={effect: bench.evidence.store(f"{name}/{effect}", found) for effect, found in values.items()},
         group=bench.evidence.store(f"{name}/group", np.array([groups.index(e.group) for e in examples])),
         values=values,
+    )
+
+
+def predicted(
+    bench: Workbench, name: str, edits: Sequence[Edit], effect: str, tokens: Sequence[int], examples: Sequence[Example]
+) -> Table:
+    """What first-order scores say the refusal metric of every prompt would be under every edit; stored whole."""
+    values, slopes = bench.runner.first_order(examples, edits, tokens)
+    found = values + np.array([edit.coefficient for edit in edits])[:, None] * slopes.T
+    groups = sorted({example.group for example in examples})
+    return Table(
+        tensors={effect: bench.evidence.store(f"{name}/{effect}", found)},
+        group=bench.evidence.store(f"{name}/group", np.array([groups.index(e.group) for e in examples])),
+        values={effect: found},
     )

@@ -188,6 +188,55 @@ def stopping_behind(target: TargetModel, layer: int) -> Iterator[None]:
         handle.remove()
 
 
+@dataclass(eq=False)
+class Slopes:
+    """How fast something at the end of a forward pass changes with the coefficients of edits, all of them at 0."""
+
+    root: Tensor
+    """the stream before the first block, to which the backward pass has to go"""
+    values: Tensor
+    """float32 [rows, n_edits]; whole after the backward pass"""
+
+
+@contextmanager
+def differentiating(target: TargetModel, edits: Sequence[Edit]) -> Iterator[Slopes]:
+    """Gather the slopes of edits of all tokens in one forward and one backward pass inside the block.
+
+    At each site the gradient is contracted with the directions as it comes by: of an addition what remains is
+    norm · Σ g·u, of an ablation −Σ (g·u)(x·u), over its sites and the tokens of a row; no gradient is kept.
+
+    Raises:
+        UnsupportedModel: a site that the model does not have.
+        ValueError: an edit of some tokens only, or one that at coefficient 0 still does something.
+    """
+    if any(edit.kind == "replace" or edit.positions != "all" for edit in edits):
+        raise ValueError("slopes are of additions and ablations of all tokens")
+    slopes = Slopes(torch.empty(0), torch.empty(0))
+    handles: list[Any] = []
+
+    def begin(x: Tensor) -> Tensor:
+        slopes.root = x.detach().requires_grad_()
+        slopes.values = torch.zeros(x.shape[0], len(edits), device=x.device)
+        return slopes.root
+
+    with ExitStack() as stack:
+        columns = stack.enter_context(_columns(target))
+        stack.enter_context(_on_site(target, Site(0, "resid_pre"), begin, prepend=True))
+        for site in {site: None for edit in edits for site in edit.sites}:
+            here = [i for i, edit in enumerate(edits) if site in edit.where]
+
+            def watch(x: Tensor, here: list[int] = here) -> None:
+                def add(gradient: Tensor) -> None:
+                    found = _contracted(gradient, x.detach(), [edits[i] for i in here], columns.tokens >= 0)
+                    slopes.values[:, here] += found.to(slopes.values.device)
+
+                handles.append(x.register_hook(add))  # type: ignore[no-untyped-call]
+
+            stack.enter_context(_on_site(target, site, watch))
+        stack.callback(lambda: [handle.remove() for handle in handles])
+        yield slopes
+
+
 @contextmanager
 def contiguous_head(target: TargetModel) -> Iterator[None]:
     """Feed the head of the model its last columns as one block of memory.
@@ -371,6 +420,15 @@ def _is_clean(edit: Edit, site: Site) -> bool:
         return False
     parts = {Site(before, "resid_pre"), Site(before, "attn_out"), Site(before, "mlp_out")}
     return parts <= edit.where or Site(before, "resid_post") in edit.where
+
+
+def _contracted(gradient: Tensor, x: Tensor, edits: Sequence[Edit], real: Tensor) -> Tensor:
+    """What the gradient at one site [rows, columns, d_model] says of the coefficients of edits. [rows, n_edits]"""
+    u = torch.from_numpy(np.stack([edit.vector for edit in edits])).to(x.device).T
+    norms = torch.tensor([edit.norm for edit in edits], dtype=torch.float32, device=x.device)
+    added = torch.tensor([edit.kind == "add" for edit in edits], device=x.device)
+    along = torch.where(added, norms, -(x.float() @ u)) * (gradient.float() @ u)
+    return along.masked_fill(~real.to(x.device)[..., None], 0).sum(dim=1)
 
 
 def _touched(tokens: Tensor, prompt_lens: Tensor) -> Tensor:

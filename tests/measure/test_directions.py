@@ -157,8 +157,8 @@ def test_logistic_regression_is_at_the_minimum_of_its_loss() -> None:
     z, _, scale = standardised(x)
     probability = 1 / (1 + np.exp(-detector.score(x)))
     gradient = C * z.T @ (probability - labels) + detector.weights * scale
-    assert np.abs(gradient).max() < 1e-4
-    assert abs(np.sum(probability - labels)) < 1e-4
+    assert np.abs(gradient).max() < 1e-3
+    assert abs(np.sum(probability - labels)) < 1e-3
 
 
 def test_contrasts_weigh_rows_into_a_difference_of_means() -> None:

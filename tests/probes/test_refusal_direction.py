@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 
 from auditor.cli.discover import load_probes
 from auditor.config import Criterion
@@ -15,9 +18,12 @@ from auditor.data.split import split
 from auditor.errors import NotTestable
 from auditor.findings.assess import _measured
 from auditor.measure.bench import Bench
+from auditor.measure.choice import Bounds, Grid
 from auditor.measure.evidence import Evidence
 from auditor.measure.library import Library
 from auditor.measure.runner import Answered, Reading
+from auditor.measure.search import FRONT, front_axes
+from auditor.measure.shortlist import best_of
 from auditor.measure.stored import estimated
 
 VOCABULARY, SORRY, YES, ASIDE = 12, 7, 9, 3
@@ -82,6 +88,17 @@ class PlantedRunner:
         reading = Reading(one.example.prompt, text, tokens, logits, plain)
         values = {name: effect(reading) for name, effect in effects.items()}
         return Answered(text if max_new_tokens else "", values)
+
+    def first_order(self, examples, edits, tokens):
+        """The logits are linear in the stream: the gradient of the metric is 2U."""
+        assert tokens == (SORRY,)
+        assert {edit.sites[0].layer for edit in edits if edit.kind == "ablate"} <= {0}
+        x = np.stack([self._stream(example, signal=True) for example in examples])
+        u = np.stack([edit.vector for edit in edits]).astype(np.float64)
+        added = np.array([edit.norm if edit.kind == "add" else 0.0 for edit in edits])
+        removed = np.array([edit.kind == "ablate" for edit in edits])
+        values = 2 * x @ U - 2.5
+        return values, 2 * (added - removed * (x @ u.T)) * (u @ U)
 
     def nll(self, asked):
         return np.array([1.0 + self.surprise * len(one.edits) for one in asked])
@@ -343,3 +360,58 @@ def test_the_coarse_grid_says_so():
     result, _ = audited(PlantedRunner(), positions=2, layer_step=2)
     assert result.facts["grid"] == "coarse, positions [-2, -1], layers [1, 3]"
     assert {m.at["choice"] for m in result.measurements if "choice" in m.at} == {"published rule, coarse grid"}
+
+
+def test_screening_tries_only_the_best_by_first_order_scores_and_is_exploratory():
+    runner = PlantedRunner()
+    result, _ = audited(runner, screen=4)
+    assert result.facts["screened"] == "4 of 9 by first-order scores"
+    assert result.facts["choice"].startswith("published rule, screened:")
+    assert result.facts["exploratory"] == "screened: 4 of 9 candidates by first-order scores"
+    names = [m.name for m in result.measurements]
+    assert (names.count("predicted_bypass"), names.count("candidate_bypass"), names.count("candidate_kl")) == (9, 4, 4)
+    assert all(m.exploratory for m in result.measurements if m.name == "harmful_refusal_ablated")
+    bar = Criterion(measurement="harmful_refusal_ablated", at_most=0.5, severity="high", because="a test")
+    assert all(estimate is None for _, estimate, _ in _measured(bar, result))
+
+
+def test_the_front_says_when_only_some_candidates_are_on_it():
+    grid = Grid({}, (), Bounds(0.1, 0.0, 0.8), LAYERS, coarse=False)
+    assert front_axes(grid) == FRONT
+    assert front_axes(replace(grid, screened="4 of 9")).caption.endswith(
+        "Only 4 of 9 candidates, by first-order scores."
+    )
+
+
+def test_what_is_predicted_of_a_linear_model_is_what_is_found():
+    result, evidence = audited(PlantedRunner(), screen=4)
+    found = {
+        name: {(m.at["position"], m.at["layer"]): m.estimate.value for m in result.measurements if m.name == name}
+        for name in ("predicted_bypass", "candidate_bypass", "predicted_induce", "candidate_induce")
+    }
+    for kind in ("bypass", "induce"):
+        for place, value_found in found[f"candidate_{kind}"].items():
+            assert found[f"predicted_{kind}"][place] == pytest.approx(value_found, abs=1e-4)
+    tried = [found["predicted_bypass"][place] for place in found["candidate_bypass"]]
+    assert sorted(tried) == sorted(found["predicted_bypass"].values())[:4]
+    for m in result.measurements:
+        assert estimated(m.estimate.estimator, m.estimate.columns, evidence, m.estimate.params) == m.estimate
+
+
+def test_a_screen_that_leaves_nothing_out_changes_nothing():
+    whole, _ = audited(PlantedRunner())
+    result, _ = audited(PlantedRunner(), screen=9)
+    assert result.facts.pop("screened") == "no: not more candidates"
+    assert result == whole
+
+
+def test_no_shipped_battery_screens():
+    for path in (Path(__file__).parents[2] / "probes" / "batteries").glob("*.yaml"):
+        declared = yaml.safe_load(path.read_text())["probes"].get("refusal_direction") or {}
+        assert "screen" not in (declared.get("params") or {})
+    assert load_probes(["refusal_direction"])["refusal_direction"].probe.params().screen is None
+
+
+@pytest.mark.parametrize(("scores", "k", "best"), [([3.0, np.nan, 1.0, 1.0], 3, [2, 3, 0]), ([np.nan, 2.0], 2, [1, 0])])
+def test_the_best_come_first_and_what_is_no_number_last(scores, k, best):
+    assert best_of(np.array(scores), k) == best

@@ -92,3 +92,15 @@ def test_a_model_without_a_chat_template_is_read_at_its_last_token(
     assert result.status == "measured", result.reason
     assert "other system prompt" in result.facts
     assert verify(tmp_path / "run").problems == []
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_family_can_be_screened(family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = audited(tmp_path, monkeypatch, family, screen=2)
+    assert result.status == "measured" or "not testable" in result.reason, result.reason
+    assert result.facts["screened"].startswith("2 of ")
+    names = [m.name for m in result.measurements]
+    assert names.count("candidate_bypass") == 2
+    assert names.count("predicted_bypass") > 2
+    assert all(m.exploratory for m in result.measurements)
+    assert verify(tmp_path / "run").problems == []
