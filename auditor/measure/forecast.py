@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from auditor.checkpoint.shape import Shape
 from auditor.measure.cost import Work
-from auditor.model.plan import Machine
+from auditor.model.plan import TEXT_SHARE, Machine
 
 MIB = 1 << 20
 LIBRARIES = 400 * MIB
@@ -86,7 +86,7 @@ def memory(shape: Shape, machine: Machine) -> Memory:
     """What a run holds; it does not depend on the number of prompts."""
     batch_tokens, weight_bytes = machine.batch_tokens, machine.weight_bytes
     rows = batch_tokens // SHORTEST_ROW
-    cache = (batch_tokens + rows * PREFIX_TOKENS) * shape.n_layers * 2 * shape.kv_width * weight_bytes
+    cache = TEXT_SHARE * (batch_tokens + rows * PREFIX_TOKENS) * shape.n_layers * 2 * shape.kv_width * weight_bytes
     blocks = batch_tokens * (8 * shape.d_model + 4 * shape.d_inner) * weight_bytes
     logits = rows * shape.vocabulary * (weight_bytes + 4)
     read = min(ACTIVATIONS_READ, 4 * batch_tokens * shape.n_layers * shape.d_model)

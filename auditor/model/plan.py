@@ -7,6 +7,9 @@ from typing import Literal
 
 from auditor.config import ModelRole, Scalar, Strict
 
+TEXT_SHARE = 2
+"""Texts are written with this many times `batch_tokens`: a step is one token a row, and reads the weights once."""
+
 
 class Plan(Strict):
     """What was fixed before the first unit, and replayed by --resume."""

@@ -19,6 +19,7 @@ from auditor.model.extract import Progress
 from auditor.model.generate import completion_nll, greedy, next_logits, verified
 from auditor.model.hooks import editing, recording, starting_at
 from auditor.model.late import LayerInputs, layer_inputs, portions, start_layer
+from auditor.model.plan import TEXT_SHARE
 from auditor.model.prefix import Prefix, shared_prefix
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
@@ -26,8 +27,6 @@ from auditor.model.work import Outcome, Want, WorkItem, text_of
 
 NLL_SHARE = 8
 """Logits of whole completions take this many times the room of hidden states that are let go."""
-TEXT_SHARE = 4
-"""Texts are written with this many times the rows: a step is one token a row, and the weights are read once a step."""
 DRAFTED = 4
 """edits of one prompt from which on its text without any is tried first"""
 WAVE_BYTES = VERIFY_BYTES = 1 << 26
