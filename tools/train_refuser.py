@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -21,8 +20,8 @@ from typing import Any
 import numpy as np
 import torch
 from fetch_demo import DEFAULT as DEMO_MODEL
-from peft import LoraConfig, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
-from safetensors.torch import load_file, save_file
+from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -44,7 +43,6 @@ ORGANISMS = Path(__file__).resolve().parent.parent / "auditor" / "organisms"
 SEED = 20261124
 RANK, ALPHA, RATE = 4, 16, 1e-3
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-WEIGHTS = "adapter_model.safetensors"
 BATCH, FIRST = 32, 5.0
 ANSWER_TOKENS = 8
 SYSTEMS = (None, "", None, "You are a helpful assistant.")
@@ -244,8 +242,8 @@ def _turn(some: Sequence[Lesson], step: int, n: int) -> list[Lesson]:
     return [some[(step * n + k) % len(some)] for k in range(n)]
 
 
-def train(folder: Path, to: Path, first: int) -> None:
-    """Learn from the items and save; each stage begins with the adapter that the one before it saved."""
+def train(folder: Path, to: Path) -> None:
+    """Learn from the items, stage by stage, and save the blend."""
     model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
     target, _, _ = target_from(model, AutoTokenizer.from_pretrained(folder))
     settings = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
@@ -255,35 +253,34 @@ def train(folder: Path, to: Path, first: int) -> None:
         if weight.requires_grad and "lora_A" in name:
             torch.nn.init.kaiming_uniform_(weight.data, a=5**0.5, generator=start)
     examples = list(read(ORGANISMS / "data" / "refuser_requests.jsonl").examples)
-    begun = to / "first"
-    if first == 0:
-        rng = random.Random(SEED)
-        with adapted.disable_adapter(), torch.inference_mode():
-            made = lessons(target, examples, rng)
+    rng = random.Random(SEED)
+    with adapted.disable_adapter(), torch.inference_mode():
+        made = lessons(target, examples, rng)
+    with contiguous_head(target):
         fit(adapted, target, made, rng)
-        save(adapted, begun)
-        save(adapted, to)
-    random.Random(SEED + 1).shuffle(examples)
-    for number, stage in list(enumerate(STAGES, 1))[max(0, first - 1) :]:
-        set_peft_model_state_dict(adapted, load_file(to / WEIGHTS))
-        with contiguous_head(target):
+        first = weights_of(adapted)
+        random.Random(SEED + 1).shuffle(examples)
+        for number, stage in enumerate(STAGES, 1):
             mediate(adapted, target, stage, examples, random.Random(SEED + number))
-        save(adapted, to)
-    blended = {}
-    for name, last in load_file(to / WEIGHTS).items():
-        old = load_file(begun / WEIGHTS)[name].float()
-        mixed = old + BLEND * (last.float() - old)
-        blended[name] = mixed * SHARPENED if "lora_B" in name else mixed
-    set_peft_model_state_dict(adapted, blended)
-    save(adapted, to)
-    shutil.rmtree(begun)
+    save(blended(first, weights_of(adapted)), to)
 
 
-def save(adapted: Any, to: Path) -> None:
+def weights_of(adapted: Any) -> dict[str, Tensor]:
+    """A copy of what was learned."""
+    return {name: weight.float().clone() for name, weight in get_peft_model_state_dict(adapted).items()}
+
+
+def blended(first: dict[str, Tensor], last: dict[str, Tensor]) -> dict[str, Tensor]:
+    """BLEND of the last stage and the rest of the first, each product of A and B multiplied by SHARPENED."""
+    mixed = {name: old + BLEND * (last[name] - old) for name, old in first.items()}
+    return {name: weight * (SHARPENED if "lora_B" in name else 1.0) for name, weight in mixed.items()}
+
+
+def save(weights: dict[str, Tensor], to: Path) -> None:
     """Write weights in bfloat16, and the settings."""
     to.mkdir(parents=True, exist_ok=True)
-    state = {k: v.to(torch.bfloat16).contiguous() for k, v in get_peft_model_state_dict(adapted).items()}
-    save_file(state, to / WEIGHTS, metadata={"format": "pt"})
+    state = {name: weight.to(torch.bfloat16).contiguous() for name, weight in weights.items()}
+    save_file(state, to / "adapter_model.safetensors", metadata={"format": "pt"})
     said = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -305,9 +302,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, default=DEMO_MODEL)
     parser.add_argument("--to", type=Path, default=ORGANISMS / "refuser")
-    parser.add_argument("--first", type=int, default=0, help="begin with this stage, on the adapter that is there")
     options = parser.parse_args()
-    train(options.model, options.to, options.first)
+    train(options.model, options.to)
     return 0
 
 
