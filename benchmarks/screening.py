@@ -24,8 +24,8 @@ from auditor.checkpoint.admit import admit
 from auditor.cli.discover import load_probes
 from auditor.data.datasets import read
 from auditor.measure.bench import Bench
-from auditor.measure.choice import Bounds
-from auditor.measure.directions import Candidate, explore_direction, select_direction
+from auditor.measure.choice import Bounds, chosen_of
+from auditor.measure.directions import Candidate, explore_direction
 from auditor.measure.effects import RefusalJudges
 from auditor.measure.evidence import Evidence
 from auditor.measure.intervals import wilson_rate
@@ -65,11 +65,10 @@ class Tables:
         means = self.bypass[:, harmful], self.induce[:, harmless], self.kl[:, harmless]
         figures = np.stack([x.mean(axis=1) for x in means], axis=1).tolist()
         rows = [Candidate(*place, *found) for place, found in zip(self.places, figures, strict=True)]
-        at, share = self.bounds, self.bounds.layer_share
-        published = select_direction(
-            rows, n_layers=self.n_layers, kl_max=at.kl_max, induce_min=at.induce_min, layer_share=share
+        published = chosen_of(rows, self.bounds, self.n_layers)
+        explored = explore_direction(
+            rows, n_layers=self.n_layers, null_bypass=np.inf, layer_share=self.bounds.layer_share
         )
-        explored = explore_direction(rows, n_layers=self.n_layers, null_bypass=np.inf, layer_share=share)
         chosen = published or (explored[0] if explored else None)
         lowest = int(np.nanargmin([row.bypass for row in rows]))
         return lowest, lowest if chosen is None else rows.index(chosen)

@@ -99,7 +99,7 @@ def choose(bench: Bench, grid: Grid, figures: Figures, null: Figures) -> Choice:
     """
     rows, bounds, floor = figures.candidates(grid), grid.bounds, null.lowest_bypass
     coarse = (", coarse grid" if grid.coarse else "") + (", screened" if grid.screened else "")
-    found = chosen_of(rows, grid)
+    found = chosen_of(rows, grid.bounds, grid.n_layers)
     kind, told, kl_max = f"{'published' if bounds.published else 'wider'} rule{coarse}", str(bounds), bounds.kl_max
     if found is not None and not bounds.published:
         bench.explore("the declared bounds are wider than the published ones")
@@ -124,12 +124,11 @@ def choose(bench: Bench, grid: Grid, figures: Figures, null: Figures) -> Choice:
     return Choice(grid.directions[found.position, found.layer], kind, kl_max)
 
 
-def chosen_of(rows: Sequence[Candidate], grid: Grid) -> Candidate | None:
+def chosen_of(rows: Sequence[Candidate], bounds: Bounds, n_layers: int) -> Candidate | None:
     """The published rule with the declared bounds."""
-    bounds = grid.bounds
     return select_direction(
         rows,
-        n_layers=grid.n_layers,
+        n_layers=n_layers,
         kl_max=bounds.kl_max,
         induce_min=bounds.induce_min,
         layer_share=bounds.layer_share,

@@ -130,7 +130,8 @@ class Search:
             f"bound on KL; {asked} of {3 * kl.values['kl'].size} questions asked",
         )
         found = Figures(bypass, kl, induce)
-        return None if chosen_of(found.candidates(grid), grid) is None else self._shown(grid, found)
+        left = chosen_of(found.candidates(grid), bounds, grid.n_layers)
+        return None if left is None else self._shown(grid, found)
 
     def null(self, grid: Grid) -> Figures:
         """What random directions do; recorded."""

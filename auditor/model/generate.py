@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
+from auditor.model.arithmetic import Rows
 from auditor.model.batches import Batch, inputs
-from auditor.model.hooks import Rows, contiguous_head
+from auditor.model.hooks import contiguous_head
 from auditor.model.target import TargetModel
 
 Over = Callable[[Sequence[int]], bool]

@@ -82,13 +82,13 @@ def test_the_choice_is_that_of_all_figures_and_fewer_questions_are_asked(spread)
         search, facts = search_of(runner)
         pruned = search.within_bounds(grid)
         few, whole = runner.questions, search.tried(grid)
-        expected = chosen_of(whole.candidates(grid), grid)
+        expected = chosen_of(whole.candidates(grid), BOUNDS, LAYERS)
         assert few < 0.9 * (runner.questions - few)
         assert "of 36 candidates" in facts["asked no more than the rule needs"]
         if expected is None:
             assert pruned is None
         else:
-            assert chosen_of(pruned.candidates(grid), grid) == expected
+            assert chosen_of(pruned.candidates(grid), BOUNDS, LAYERS) == expected
             found += 1
     assert (found > 15) == (spread < 30)
 
