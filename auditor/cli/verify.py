@@ -8,6 +8,7 @@ import click
 
 from auditor.errors import VerifyMismatch
 from auditor.findings.verify import verify as verified
+from auditor.report.text import visible
 
 
 @click.command(name="verify")
@@ -20,8 +21,10 @@ def verify(folder: Path) -> None:
     found = verified(folder)
     checked = ", ".join(f"{n} {what}" for what, n in found.checked.items())
     click.echo(f"checked {checked}")
+    if found.unlisted:
+        click.echo(visible(f"not checked, because no list names them: {', '.join(found.unlisted)}"))
     for problem in found.problems:
-        click.echo(problem)
+        click.echo(visible(problem))
     if found.problems:
         count = len(found.problems)
         raise VerifyMismatch(f"{folder}: {count} {'thing does' if count == 1 else 'things do'} not agree")
