@@ -14,6 +14,7 @@ from trestle.oscal.assessment_results import Model
 from auditor.errors import ConfigError
 from auditor.findings.record import AuditRecord
 from auditor.report import oscal
+from auditor.report.exported import TITLE, line
 from tests.report.corpus import hostile_record
 from tests.report.pages import changed, record
 
@@ -176,6 +177,12 @@ def test_hostile_text_is_shown_and_cut() -> None:
     assert "⟨ESC⟩" in text
     assert "\u202e" not in text
     assert not {"compliant", "safe"} & set(text.lower().replace('"', " ").split())
+
+
+def test_a_title_is_one_short_line() -> None:
+    assert line("a\x1b[31m\nb\u202e") == "a⟨ESC⟩[31m b⟨U+202E⟩"
+    assert line(" \n") == "–"
+    assert len(line("x" * 20_000)) == TITLE
 
 
 def test_two_ids_that_differ_only_in_odd_characters_stay_two() -> None:
