@@ -31,10 +31,11 @@ def visible(text: str) -> str:
 def one_line(text: str) -> str:
     """`text` as one line of a terminal or a log: no hidden character, no break, nothing a CI service obeys.
 
-    A line that starts with `::`, or holds `##[`, is a command to the runner of GitHub Actions.
+    A line that starts with `::` after blanks, or holds `##[`, is a command to the runner of GitHub Actions; a table
+    may break a line anywhere.
     """
     joined = " ".join(visible(text).split()).replace("##[", "# #[")
-    return f" {joined}" if joined.startswith("::") else joined
+    return re.sub(":(?=:)", ": ", joined)
 
 
 def _written_out(match: re.Match[str]) -> str:
