@@ -57,7 +57,7 @@ def test_every_input_is_described_used_and_in_the_docs() -> None:
 
 
 FAKE = """#!/usr/bin/env bash
-printf '%s\\n' "$*" >> "$CALLS"
+printf '%q ' "$@" >> "$CALLS"; echo >> "$CALLS"
 case $1 in
   run) echo "::error::from the model"; exit "$RUN_CODE" ;;
   gate) echo "GATE SAID ::error::x"; exit "$GATE_CODE" ;;
@@ -66,7 +66,7 @@ esac
 
 
 def stepped(tmp_path: Path, run_code: int = 0, gate_code: int = 0, **inputs: str) -> tuple[str, str, str, list[str]]:
-    """(output of the step, summary, outputs, calls of auditor)"""
+    """(output of the step, summary, outputs, calls of auditor as bash quotes them)"""
     fake = tmp_path / "auditor"
     fake.write_text(FAKE)
     fake.chmod(0o755)
@@ -83,7 +83,7 @@ def stepped(tmp_path: Path, run_code: int = 0, gate_code: int = 0, **inputs: str
         check=True,
     )
     summary, outputs, calls = (path.read_text() for path in files.values())
-    return done.stdout, summary, outputs, calls.splitlines()
+    return done.stdout, summary, outputs, [call.strip() for call in calls.splitlines()]
 
 
 @pytest.mark.parametrize(
@@ -127,9 +127,10 @@ def test_hostile_inputs_are_data_and_the_runner_obeys_no_line_of_the_model(tmp_p
     hostile = '$(touch pwned) `touch pwned` "; touch pwned; # \n--out=elsewhere'
     out, summary, _, calls = stepped(tmp_path, MODEL=hostile, OUT="-rf", CONFIG="--resume")
     assert not (tmp_path / "pwned").exists()
-    assert "$(touch pwned)" in calls[0]
-    assert "-- --resume" in "\n".join(calls)
-    assert "gate -- -rf" in calls
+    quoted = subprocess.run(
+        ["bash", "-c", 'printf "%q" "$1"', "_", f"--model={hostile}"], capture_output=True, text=True, check=True
+    ).stdout
+    assert calls == [f"run {quoted} --out=-rf -- --resume", "gate -- -rf"]
     lines = out.splitlines()
     word = lines[0].removeprefix("::stop-commands::")
     assert re.fullmatch(r"[0-9a-f]{32}", word)

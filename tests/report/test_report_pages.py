@@ -173,6 +173,17 @@ def test_what_one_audit_did_not_measure_is_no_point(runs: Path) -> None:
     assert "◌ not asked" in told
 
 
+def test_a_number_on_too_few_items_is_no_number(tmp_path: Path) -> None:
+    folder = build_run(tmp_path / "runs" / "one", refused=3, **SMALL)
+    before = read_history(tmp_path / "runs").audits[0].points["refusal_behaviour.harmful_refusal_rate"]
+    document = folder.read_json("audit.json")
+    document["findings"][0]["status"] = "not_measured"
+    folder.write_json("audit.json", document)
+    after = read_history(tmp_path / "runs").audits[0].points["refusal_behaviour.harmful_refusal_rate"]
+    assert (before.value, before.n) == (0.05, 60)
+    assert (after.status, after.value, after.low, after.n) == ("not_measured", None, None, None)
+
+
 # the commands
 
 
