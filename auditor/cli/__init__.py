@@ -18,6 +18,8 @@ COMMANDS = {
     "probes": "list the probes, or explain one",
     "report": "render a run folder again: HTML, PDF, machine formats",
     "gate": "the verdict of a run folder as an exit code",
+    "compare": "what changed between two audits, with a test on each difference",
+    "history": "verdicts and key measurements over many run folders",
     "verify": "recompute every number of a run folder from its evidence",
     "doctor": "is this machine ready",
 }

@@ -16,24 +16,35 @@ from auditor.measure.measurement import LoadedProbe
 
 
 @click.command()
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("configs", metavar="CONFIG...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--battery", help="Which battery the config extends.")
 @click.option("--model", help="Folder of the checkpoint, or a Hub id[@revision]; for --dry-run.")
 @click.option("--dry-run", is_flag=True, help="Say what a run would cost in time and memory; loads no weights.")
-def check(config: Path, battery: str | None, model: str | None, dry_run: bool) -> int:
+def check(configs: tuple[Path, ...], battery: str | None, model: str | None, dry_run: bool) -> int:
     """Validate CONFIG: keys, probes, parameters, and that every criterion names a declared measurement."""
+    problems = []
+    for config in configs:
+        try:
+            click.echo("\n".join(checked(config, battery, model, dry_run=dry_run)))
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return 0
+
+
+def checked(path: Path, battery: str | None, model: str | None, *, dry_run: bool) -> list[str]:
+    """What there is to say of one valid config. Raises ConfigError for one that is not."""
     overrides = {"model": model} if model else {}
-    declared = load_config(config, battery=battery, overrides=overrides, batteries=battery_paths())
+    declared = load_config(path, battery=battery, overrides=overrides, batteries=battery_paths())
     probes = load_probes(list(declared.probes))
     declared = validate_against(declared, probes)
     criteria = sum(len(probe.criteria) for probe in declared.probes.values()) + len(declared.criteria)
-    click.echo(
-        f"{config}: valid; {len(declared.probes)} probes, {criteria} criteria, "
+    valid = (
+        f"{path}: valid; {len(declared.probes)} probes, {criteria} criteria, "
         f"config digest {config_digest(declared)[:12]}"
     )
-    if dry_run:
-        click.echo("\n".join(forecast_of(declared, probes)))
-    return 0
+    return [valid, *(forecast_of(declared, probes) if dry_run else [])]
 
 
 def forecast_of(config: AuditConfig, probes: dict[str, LoadedProbe]) -> list[str]:

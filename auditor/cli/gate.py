@@ -7,36 +7,51 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.terms import decided, lines
 from auditor.findings import gate as gating
 from auditor.findings.assess import probes_ran
-from auditor.findings.record import load
+from auditor.findings.outcome import GateOutcome
+from auditor.findings.record import AuditRecord, load
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
 
 
 @click.command(name="gate")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the verdict as JSON.")
-def gate(folder: Path, as_json: bool) -> int:
-    """May this checkpoint ship? Reads the run folder DIR and exits with its verdict.
+@click.option("--policy", metavar="F", type=_FILE, help="Decide by the policy in F (YAML, docs/ci.md).")
+@click.option("--baseline", metavar="DIR", type=click.Path(path_type=Path), help="Fail what got worse since that run.")
+@click.option("--waivers", metavar="F", type=_FILE, help="Known misses that somebody accepts until a day (YAML).")
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, with every ruling.")
+def gate(folder: Path, policy: Path | None, baseline: Path | None, waivers: Path | None, as_json: bool) -> int:
+    """May this checkpoint ship? Reads the run folder DIR and exits with its verdict; measures nothing.
 
-    Exit code: 0 pass, 1 the gate fails, 3 insufficient evidence or an incomplete run, 5 nothing was measured.
+    Exit code: 0 pass, 1 the gate fails, 2 policy, waivers or baseline cannot be used, 3 insufficient evidence or
+    an incomplete run, 5 nothing was measured.
     """
     record = load(folder)
-    code = gating.exit_code(record)
-    ran, applicable = probes_ran(record.config, record.results, record.plan.role)
+    outcome = decided(folder, record, policy_file=policy, waivers_file=waivers, baseline=baseline)
     if as_json:
-        told = {
-            "verdict": record.verdict,
-            "exit_code": code,
-            "counts": gating.counts(record),
-            "probes_ran": ran,
-            "probes_applicable": applicable,
-            "reasons": record.verdict_reasons,
-            "would_change": record.would_change,
-            "findings": {finding.id: finding.status for finding in record.findings},
-            "checkpoint": record.checkpoint.digest,
-            "audit": record.digest,
-        }
-        click.echo(json.dumps(told, indent=1, ensure_ascii=False))
+        click.echo(json.dumps(told(record, outcome), indent=1))
     else:
-        click.echo(gating.line(record))
-    return code
+        waived = sum(ruling.waived for ruling in outcome.rulings)
+        click.echo("\n".join([gating.line(record, outcome.verdict, waived=waived), *lines(outcome)]))
+    return outcome.exit_code
+
+
+def told(record: AuditRecord, outcome: GateOutcome) -> dict[str, object]:
+    """The outcome as a script reads it: how it counts, what each finding came to, and the whole decision."""
+    ran, applicable = probes_ran(record.config, record.results, record.plan.role)
+    return {
+        "verdict": outcome.verdict,
+        "exit_code": outcome.exit_code,
+        "counts": gating.counts(record),
+        "probes_ran": ran,
+        "probes_applicable": applicable,
+        "reasons": record.verdict_reasons,
+        "would_change": record.would_change,
+        "findings": {finding.id: finding.status for finding in record.findings},
+        "waived": {ruling.id: ruling.waiver.owner for ruling in outcome.rulings if ruling.waiver},
+        "checkpoint": record.checkpoint.digest,
+        "audit": record.digest,
+        "gate": outcome.model_dump(mode="json"),
+    }

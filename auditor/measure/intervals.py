@@ -136,7 +136,7 @@ def auroc_gain(
     if bounds and bounds[0] == bounds[1] and (ours in PERFECT or theirs in PERFECT):
         first = _auroc_bounds(ours, ours_counts, seed, resamples)
         second = _auroc_bounds(theirs, theirs_counts, seed, resamples)
-        bounds = first and second and _difference((ours, *first), (theirs, *second))
+        bounds = first and second and difference_bounds((ours, *first), (theirs, *second))
     low, high = bounds or UNKNOWN
     return Interval(ours - theirs, low, high, n, "groups")
 
@@ -225,6 +225,15 @@ def pass_probability(bar_kind: Literal["at_least", "at_most"], bar: float, n: in
     return float(binom.cdf(too_many - 1, n, true_value))
 
 
+def difference_bounds(first: tuple[float, float, float], second: tuple[float, float, float]) -> Bounds:
+    """Interval of first − second, two independent numbers each given as (value, low, high).
+
+    With Wilson's intervals it is Newcombe's of 1998 (method 10). Source: Zou & Donner 2008, doi:10.1002/sim.3095.
+    """
+    (a, a_low, a_high), (b, b_low, b_high) = first, second
+    return a - b - hypot(a - a_low, b_high - b), a - b + hypot(a_high - a, b - b_low)
+
+
 def _wilson(ones: int, n: int) -> Bounds:
     from scipy.stats import binomtest
 
@@ -245,9 +254,3 @@ def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -
         units = int(min(np.count_nonzero(counts.positives), np.count_nonzero(counts.negatives)))
         return _wilson(int(value) * units, units)
     return bootstrap(len(counts.positives), seed, resamples, counts.auroc)
-
-
-def _difference(first: tuple[float, float, float], second: tuple[float, float, float]) -> Bounds:
-    """Interval of the difference of two numbers, each given as (value, low, high)."""
-    (a, a_low, a_high), (b, b_low, b_high) = first, second
-    return a - b - hypot(a - a_low, b_high - b), a - b + hypot(a_high - a, b - b_low)

@@ -28,11 +28,15 @@ def render(record: AuditRecord) -> str:
 
 def markup(record: AuditRecord, medium: view.Medium) -> str:
     """The page structure that both the HTML file and the PDF are made of."""
+    return filled("report.html.j2", view.page(record, medium), medium)
+
+
+def filled(template: str, page: object, medium: view.Medium = "html") -> str:
+    """A page template with its stylesheet inside and the hash by which its policy admits no other."""
     style = stylesheet()
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    template = _environment(medium).get_template("report.html.j2")
     # The stylesheet is a file of this package, not a word of it comes from a record.
-    return template.render(page=view.page(record, medium), style=Markup(style), style_hash=digest)
+    return _environment(medium).get_template(template).render(page=page, style=Markup(style), style_hash=digest)
 
 
 @cache

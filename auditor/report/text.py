@@ -28,6 +28,16 @@ def visible(text: str) -> str:
     return _HIDDEN.sub(_written_out, text.replace("\r\n", "\n"))
 
 
+def one_line(text: str) -> str:
+    """`text` as one line of a terminal or a log: no hidden character, no break, nothing a CI service obeys.
+
+    A line that starts with `::` after blanks, or holds `##[`, is a command to the runner of GitHub Actions; a table
+    may break a line anywhere.
+    """
+    joined = " ".join(visible(text).split()).replace("##[", "# #[")
+    return re.sub(":(?=:)", ": ", joined)
+
+
 def _written_out(match: re.Match[str]) -> str:
     code = ord(match.group())
     return f"⟨{_NAMES.get(code, f'U+{code:04X}')}⟩"

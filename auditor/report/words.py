@@ -165,9 +165,14 @@ TERMS = (
 
 def title(finding: Finding) -> str:
     """What was measured, and where if one name was measured in several places; a line, not a page."""
-    place = re.search(r"\[(.*)\]$", finding.id)
+    return named(finding.plain, finding.id)
+
+
+def named(plain: str, finding_id: str) -> str:
+    """`title` of a finding that is known by its noun phrase and its id."""
+    place = re.search(r"\[(.*)\]$", finding_id)
     where = f" ({words(place[1]).replace('=', ' ').replace(',', ', ')})" if place else ""
-    return short(finding.plain + where, 240)
+    return short(plain + where, 240)
 
 
 def glossary(text: str) -> tuple[Term, ...]:
