@@ -34,6 +34,9 @@ BOOTSTRAP = {"seed": 0, "resamples": 2000}
 """of the group bootstrap; a constant, so that `verify` draws the same resamples"""
 PROFILE = "validation_auroc"
 """the measurement that a layer profile consists of"""
+PROFILE_P = "profile_p"
+"""the measurement that says how well the best layer of a profile would do by chance"""
+SHUFFLES = {"seed": 0, "draws": 999}
 EMBEDDING = Site(0, "resid_pre")
 """what the model knows of a text before it has computed anything"""
 
@@ -151,6 +154,11 @@ def layer_profile(
             )
             for candidate in profiles[name]
         ]
+        refs = bench.evidence.draw_refs({"score": table, "label": label, "group": group})
+        p = bench.evidence.estimate("max_statistic_p", refs, SHUFFLES)
+        bench.evidence.measurements.append(
+            Measurement(name=PROFILE_P, estimate=p, unit="p", at={"recipe": name}, role="control")
+        )
     return profiles
 
 
