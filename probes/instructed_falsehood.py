@@ -148,6 +148,14 @@ PROBE = Probe(
             limits="Tells the instruction before an answer, not whether the answer is false: every answer in it is "
             "true.",
         ),
+        MeasurementSpec(
+            name="profile_p",
+            unit="p",
+            evidence="decodable",
+            plain="chance of a layer as good as the best on the validation groups",
+            at=("recipe",),
+            limits="Pays for the choice among layers; not for that among recipes.",
+        ),
     ),
     source="arXiv:2502.03407",
     run=run,

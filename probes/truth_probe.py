@@ -1,21 +1,27 @@
 """Does the residual stream tell true statements from false ones, beyond what their words give away?
 
-Difference-in-means, mass-mean and logistic regression are fitted at every layer on statements and their
-negations, whole entities held out. The layer is chosen on validation groups; everything else is read on
-groups that had no part in the choice. The probe qualifies only if text alone cannot do the same, if refits on
-shuffled labels do not reach it, and it is then tried on other kinds of fact and on negations it was not
-trained with.
+Difference-in-means, mass-mean and logistic regression, and where wanted a linear discriminant, reading vectors and
+contrast-consistent search, are fitted at every layer on statements and their negations, whole entities held out. The
+layer is chosen on validation groups; everything else is read on groups that had no part in the choice. A probe
+qualifies only if text alone cannot do the same and refits on shuffled labels do not reach it; one that is found
+without labels has to beat random directions and resist a distractor instead. The best is then tried on other kinds of
+fact and on negations it was not trained with.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from auditor.config import Strict
-from auditor.measure.classifiers import RECIPES
-from auditor.measure.instrument import Candidate
+from auditor.data.examples import Split
+from auditor.measure.detectors import DETECTORS, DetectorName
+from auditor.measure.distractor import WORD_TOKENS
+from auditor.measure.instrument import FROM_PAIRS, Candidate
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import MeasurementSpec, Probe
+from auditor.measure.pairs import AnyRecipe
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Bench
@@ -34,6 +40,9 @@ class Params(Strict):
         "truth_people",
     )
     """other kinds of fact, for the transfer matrix"""
+    recipes: tuple[DetectorName, ...] = Field(("difference_in_means", "mass_mean", "logistic"), min_length=1)
+    """ways to find the probe, fitted side by side; `lda` (linear discriminant), `lat` (reading vector) and `ccs`
+    (contrast-consistent search) take longer"""
     threshold_fpr: float = 0.05
     """false-positive rate at which recall is reported"""
 
@@ -49,26 +58,40 @@ POSITION = "last_completion"
 def run(bench: Bench, params: Params) -> None:
     """Profile, choose, qualify, transfer, read."""
     view = View(params.fit_on)
-    candidates = bench.fit(RECIPES, view, point="resid_post", position=POSITION)
+    recipes = _recipes(params)
+    candidates = bench.fit(recipes, view, point="resid_post", position=POSITION)
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
-    instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in RECIPES}
+    instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in recipes}
     affirmed, negated = (View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated"))
     others = tuple(View(name) for name in params.transfer_to)
     bench.transfer(chosen[best], rows=(view, affirmed, *others), columns=(view, affirmed, negated, *others))
     instruments[best].read("truth_auroc")
 
 
+def _recipes(params: Params) -> dict[str, AnyRecipe]:
+    """Those that are wanted, always in the same order."""
+    return {name: recipe for name, recipe in DETECTORS.items() if name in params.recipes}
+
+
 def cost(survey: Survey, params: Params) -> list[Work]:
-    """Every split of the set that is fitted to, some again at the layer that another recipe chose; then the others."""
+    """Every split of the set that is fitted to, some again at the layer that another recipe chose; then the others.
+
+    Recipes that are found without labels read it once more, behind words that distract.
+    """
     fitted = View(params.fit_on)
-    again = len(RECIPES) + 1  # and the embedding layer
+    recipes = _recipes(params)
+    layers = survey.shape.n_layers
+    again = min(len(recipes), layers) + 1  # and the embedding layer
+    splits: tuple[Split, ...] = (*SELECTION, "evaluation")
+    distracted = min(sum(name in FROM_PAIRS for name in recipes), layers)
     return [
-        survey.read(fitted, sites=survey.shape.n_layers),
+        survey.read(fitted, sites=layers),
         survey.read(fitted),
         survey.read(fitted, ("evaluation",), times=again),
-        survey.read(fitted, ("threshold",), times=len(RECIPES)),
-        *(survey.read(View(name), (*SELECTION, "evaluation")) for name in params.transfer_to),
+        survey.read(fitted, ("threshold",), times=min(len(recipes), layers)),
+        *([survey.read(fitted, splits, times=distracted, more=WORD_TOKENS)] if distracted else []),
+        *(survey.read(View(name), splits) for name in params.transfer_to),
     ]
 
 
@@ -90,6 +113,14 @@ PROBE = Probe(
             plain="layer profile of truth on the validation groups",
             at=("recipe", "layer"),
             limits="Seen during the choice of the layer, so too high at the chosen one.",
+        ),
+        MeasurementSpec(
+            name="profile_p",
+            unit="p",
+            evidence="decodable",
+            plain="chance of a layer as good as the best on the validation groups",
+            at=("recipe",),
+            limits="Pays for the choice among layers; not for that among recipes.",
         ),
     ),
     source="arXiv:2310.06824",

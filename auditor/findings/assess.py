@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig, Scalar, Severity
 from auditor.findings import wording
+from auditor.findings.multiplicity import corrected
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity, Status, Verdict
 from auditor.findings.wording import WILSON
 from auditor.measure.intervals import Estimate, estimate, pass_probability
@@ -63,7 +64,7 @@ def assess(
 ) -> Assessment:
     """Hold every declared criterion against what was measured, and decide the verdict."""
     cases = [*_probe_cases(config, results, probes, plan.role), *_run_cases(config, results, plan.role)]
-    findings = [_finding(case, plan, template_digest) for case in cases]
+    findings = corrected([_finding(case, plan, template_digest) for case in cases])
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     verdict = decide(ordered, plan.role)
     asked = plan.role == "chat" and any(is_behaviour(finding) for finding in ordered)

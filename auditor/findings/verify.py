@@ -23,7 +23,7 @@ from auditor.findings.assess import Assessment, assess
 from auditor.findings.files import RECORD_CHANGED, differences, read_seals
 from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
-from auditor.measure.instrument import REQUIRED
+from auditor.measure.instrument import required
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
@@ -164,7 +164,7 @@ def _check_instruments(record: AuditRecord, found: Verification) -> None:
     for result in record.results:
         for q in result.qualifications:
             asked = {check.name: (check.rule, check.bar) for check in q.checks}
-            if any(asked.get(name) != bar for name, bar in REQUIRED.items()):
+            if any(asked.get(name) != bar for name, bar in required(q.instrument).items()):
                 found.problems.append(f"{result.probe}: {q.instrument}: not the checks that qualify an instrument")
 
 

@@ -104,6 +104,8 @@ def _way_out(finding: Finding) -> str:
     needed = units_to_decide(finding.criterion, finding.estimate)
     if needed is None:
         return f"{_title(finding)}: the value lies on the bar, so more items alone would not decide it."
+    if needed <= finding.estimate.n:
+        return f"{_title(finding)}: more {finding.estimate.of} would decide it; {finding.reason}."
     return (
         f"{_title(finding)}: if the value stayed, about {needed} {finding.estimate.of} would decide it "
         f"(there are {finding.estimate.n})."

@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from auditor.measure.asking import Answers, Asking
 from auditor.measure.choices import Shift, unsteered
-from auditor.measure.directions import Direction, Recipe
+from auditor.measure.directions import Direction
 from auditor.measure.dose import Dose
 from auditor.measure.evidence import Evidence
 from auditor.measure.falsehood import Study
@@ -21,6 +21,7 @@ from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LineChart, MeasurementSpec, Series
+from auditor.measure.pairs import AnyRecipe
 from auditor.measure.qualify import PROFILE, layer_profile, qualified, transfer_matrix
 from auditor.measure.runner import Runner
 from auditor.measure.steering import Trait
@@ -41,12 +42,12 @@ class Bench(Asking):
         rng: Generator,
     ) -> None:
         super().__init__(evidence, library, runner, specs, rng)
-        self._recipes: dict[tuple[str, View], Recipe] = {}
+        self._recipes: dict[tuple[str, View], AnyRecipe] = {}
         self._chosen: list[Candidate] = []
         self._qualified: set[tuple[str, View]] = set()
 
     def fit(
-        self, recipes: Mapping[str, Recipe], view: View, *, point: Point, position: str
+        self, recipes: Mapping[str, AnyRecipe], view: View, *, point: Point, position: str
     ) -> dict[str, tuple[Candidate, ...]]:
         """The layer profile: each recipe fitted at every layer, with its AUROC on the validation groups."""
         self._recipes |= {(name, view): recipe for name, recipe in recipes.items()}

@@ -1,4 +1,4 @@
-"""The logistic linear probe, and every recipe by its name, fitted once or many times. No torch, no model."""
+"""The logistic linear probe, and recipes by their names, fitted once or many times. No torch, no model."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from auditor.measure.directions import (
     require_two_classes,
     standardised,
 )
+from auditor.measure.discriminant import discriminant_weights
 from auditor.measure.metrics import Floats
 from auditor.measure.solver import logistic_fits
 
@@ -38,9 +39,9 @@ def refitted(recipe: str, x: Rows, labels: Labels) -> Floats:
     """
     if recipe in CLOSED_FORM:
         return CLOSED_FORM[recipe](x, contrast(labels))
-    if recipe != "logistic":
+    if recipe not in REFITTED:
         raise ValueError(f"{recipe} is not refitted; known: {', '.join(REFITTED)}")
-    return _logistic(x, labels)[0]
+    return discriminant_weights(x, labels) if recipe == "lda" else _logistic(x, labels)[0]
 
 
 def _logistic(x: Rows, labels: Labels) -> tuple[Floats, Floats]:
@@ -51,7 +52,7 @@ def _logistic(x: Rows, labels: Labels) -> tuple[Floats, Floats]:
     return weights, bias - weights @ mean
 
 
-REFITTED = ("difference_in_means", "mass_mean", "logistic")
+REFITTED = ("difference_in_means", "mass_mean", "logistic", "lda")
 """recipes that `refitted` knows"""
 RECIPES: Mapping[str, Recipe] = {
     "difference_in_means": difference_in_means,

@@ -1,4 +1,4 @@
-"""The same measurement where the effect should be absent: refits on permuted labels. No torch, no model."""
+"""The same measurement where the effect should be absent: permuted labels, random directions. No torch, no model."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.measure.classifiers import refitted
-from auditor.measure.directions import Labels, Rows, require_two_classes
+from auditor.measure.directions import Labels, Rows, require_two_classes, standardised
 from auditor.measure.metrics import Floats, auroc_rows
 
 
@@ -36,6 +36,24 @@ def permutation_null(
     require_two_classes(fit.x, fit.labels)
     require_two_classes(evaluation.x, evaluation.labels)
     weights = refitted(recipe, fit.x, permuted_labels(fit.labels, fit.groups, draws, rng))
+    return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
+
+
+def random_directions(
+    fit: LabelledRows, evaluation: LabelledRows, *, draws: int = 999, rng: np.random.Generator
+) -> Floats:
+    """AUROCs [draws] on `evaluation` of random directions, each turned by the labels of `fit`.
+
+    The null of a recipe that finds its direction without labels and uses them for the sign: chance takes a direction
+    evenly over the sphere, each dimension in units of its spread, and chooses its sign by the same labels.
+    `permutation_p` of it asks whether the search finds more of what is labelled than that.
+    """
+    require_two_classes(fit.x, fit.labels)
+    require_two_classes(evaluation.x, evaluation.labels)
+    _, _, scale = standardised(fit.x)
+    weights = rng.normal(size=(draws, len(scale))) / scale
+    apart = fit.x[fit.labels].mean(axis=0, dtype=np.float64) - fit.x[~fit.labels].mean(axis=0, dtype=np.float64)
+    weights[weights @ apart < 0] *= -1
     return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
 
 

@@ -66,10 +66,15 @@ class Survey:
         fed = rows * (self._tokens(view, splits) + more)
         return Work(view.name, rows, round(fed * depth), rows * new)
 
-    def read(self, view: View, splits: Sequence[Split] = SELECTION, *, sites: int = 1, times: int = 1) -> Work:
-        """Activations of every item of some splits, one row an item, kept on disk."""
+    def read(
+        self, view: View, splits: Sequence[Split] = SELECTION, *, sites: int = 1, times: int = 1, more: int = 0
+    ) -> Work:
+        """Activations of every item of some splits, one row an item, kept on disk.
+
+        `more`: tokens that are put before the item's own text.
+        """
         items = self.size(view, splits)
-        fed = round(items * self._tokens(view, splits)) * times
+        fed = round(items * (self._tokens(view, splits) + more)) * times
         return Work(f"activations of {view.name}", items * times, fed, 0, 4 * items * sites * self.shape.d_model, False)
 
     def _tokens(self, view: View, splits: Sequence[Split]) -> float:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solve
+from scipy.linalg import solve, svd
 
 from auditor.errors import NotTestable, ProbeFailed
 from auditor.measure.metrics import Floats
@@ -220,10 +220,28 @@ def standardised(x: Rows) -> tuple[Floats, Floats, Floats]:
     z = np.array(x, dtype=np.float64)
     mean = z.mean(axis=0)
     z -= mean
-    spread = np.sqrt(np.einsum("nd,nd->d", z, z) / len(z))
-    scale = np.where(spread > 1e-5 * np.abs(mean), spread, np.inf)
+    scale = spread_of(z, mean)
     z /= scale
     return z, mean, scale
+
+
+def spread_of(centred: Floats, mean: Floats) -> Floats:
+    """Standard deviations [d_model] of centred rows; infinite where they are rounding noise beside the mean."""
+    spread = np.sqrt(np.einsum("nd,nd->d", centred, centred) / len(centred))
+    return np.where(spread > 1e-5 * np.abs(mean), spread, np.inf)
+
+
+def principal(rows: Floats) -> tuple[Floats, Floats]:
+    """Rows [n, d] in coordinates [n, r] along orthonormal axes [r, d] of their span, by falling size."""
+    left, size, axes = svd(rows, full_matrices=False)
+    kept = size > np.finfo(np.float64).eps * max(rows.shape) * size.max(initial=0.0)
+    return left[:, kept] * size[kept], axes[kept]
+
+
+def halfway(x: Rows, labels: Labels, weights: Floats) -> float:
+    """The bias that puts 0 halfway between the class means."""
+    positive, negative = (x[rows].mean(axis=0, dtype=np.float64) for rows in (labels, ~labels))
+    return -float(weights @ (positive + negative)) / 2
 
 
 def require_two_classes(x: Rows, labels: Labels) -> None:
@@ -239,5 +257,4 @@ def require_two_classes(x: Rows, labels: Labels) -> None:
 def _closed_form(method: str, x: Rows, labels: Labels) -> LinearDetector:
     require_two_classes(x, labels)
     weights = CLOSED_FORM[method](x, contrast(labels[None]))[0]
-    positive, negative = (x[rows].mean(axis=0, dtype=np.float64) for rows in (labels, ~labels))
-    return LinearDetector(weights, -float(weights @ (positive + negative)) / 2, method)
+    return LinearDetector(weights, halfway(x, labels, weights), method)

@@ -1,7 +1,8 @@
 """Instrument: a linear probe that must prove itself on the model under audit before it may be read.
 
 What *qualified* means is written once, here: held-out AUROC, gain over every text-only baseline, a null of
-refits on shuffled labels, enough groups, enough negatives. No torch.
+refits on shuffled labels (of a detector found without labels: random directions, and a distractor), enough
+groups, enough negatives. No torch.
 """
 
 from __future__ import annotations
@@ -39,9 +40,18 @@ REQUIRED: Mapping[str, tuple[Rule, float]] = {
     "gain over length": ("low above", 0.0),
     "gain over punctuation": ("low above", 0.0),
     "gain over embedding layer": ("low above", 0.0),
-    "shuffled labels": ("value at most", P_MAX),
 }
 """what every instrument is asked, by the name of the check"""
+FROM_PAIRS = ("lat", "ccs")
+"""recipes whose labels choose a sign and nothing else"""
+DISTRACTED = "held-out AUROC beside a distractor"
+
+
+def required(recipe: str) -> Mapping[str, tuple[Rule, float]]:
+    """What an instrument made by a recipe is asked, by the name of the check."""
+    if recipe in FROM_PAIRS:
+        return {**REQUIRED, "random directions": ("value at most", P_MAX), DISTRACTED: ("low at least", AUROC_LOW)}
+    return {**REQUIRED, "shuffled labels": ("value at most", P_MAX)}
 
 
 def check_auroc(estimate: Estimate) -> Check:
@@ -64,6 +74,18 @@ def check_permutation(p: Estimate | None) -> Check:
     """Refits on shuffled labels do not reach the observed AUROC."""
     note = f"{PERMUTATIONS} refits" if p else "permutation not run"
     return Check(name="shuffled labels", estimate=p, rule="value at most", bar=P_MAX, note=note)
+
+
+def check_random_directions(p: Estimate) -> Check:
+    """Random directions, with the same choice of sign, do not reach the observed AUROC."""
+    note = f"{PERMUTATIONS} directions"
+    return Check(name="random directions", estimate=p, rule="value at most", bar=P_MAX, note=note)
+
+
+def check_distracted(beside: Estimate, word: Estimate) -> Check:
+    """Refitted to texts of which half begin with one word and half with another, it still tells what is labelled."""
+    note = f"which word a text begins with is told with AUROC {_show(word.value)}"
+    return Check(name=DISTRACTED, estimate=beside, rule="low at least", bar=AUROC_LOW, note=note)
 
 
 def check_recall(recall: Estimate, negatives: int, fpr: float) -> Check:

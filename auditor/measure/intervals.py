@@ -24,6 +24,7 @@ from auditor.measure.contrasts import (
 )
 from auditor.measure.metrics import PairCounts, auroc, pair_counts, threshold_at
 from auditor.measure.resampling import CONFIDENCE, UNKNOWN, Bounds, Interval, bootstrap
+from auditor.measure.sweeps import max_statistic_p
 
 MIN_NEGATIVES = 100
 """below this a threshold at 1 % false positives rests on less than one item: not measured"""
@@ -182,6 +183,7 @@ ESTIMATORS: Mapping[str, Callable[..., Interval]] = {
     "auroc": auroc_by_group,
     "auroc_gain": auroc_gain,
     "permutation_p": permutation_p,
+    "max_statistic_p": max_statistic_p,
     "calibrated_recall": calibrated_recall,
     "group_mean": group_mean,
     "group_mean_difference": group_mean_difference,

@@ -18,13 +18,15 @@ from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
 from auditor.measure.baselines import text_scores
 from auditor.measure.classifiers import REFITTED
-from auditor.measure.controls import LabelledRows, permutation_null
-from auditor.measure.directions import LinearDetector, Recipe, direction_of
+from auditor.measure.controls import LabelledRows, permutation_null, random_directions
+from auditor.measure.directions import LinearDetector, direction_of
+from auditor.measure.distractor import distracted
 from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.library import SELECTION, Library, View
 from auditor.measure.measurement import Check, HeatMap, Measurement, Qualification
+from auditor.measure.pairs import AnyRecipe, FromPairs, fitted
 from auditor.measure.runner import Runner
 from auditor.model.sites import Point, Site
 
@@ -32,6 +34,9 @@ BOOTSTRAP = {"seed": 0, "resamples": 2000}
 """of the group bootstrap; a constant, so that `verify` draws the same resamples"""
 PROFILE = "validation_auroc"
 """the measurement that a layer profile consists of"""
+PROFILE_P = "profile_p"
+"""the measurement that says how well the best layer of a profile would do by chance"""
+SHUFFLES = {"seed": 0, "draws": 999}
 EMBEDDING = Site(0, "resid_pre")
 """what the model knows of a text before it has computed anything"""
 
@@ -39,6 +44,10 @@ EMBEDDING = Site(0, "resid_pre")
 def labels_of(examples: Sequence[Example]) -> NDArray[np.bool_]:
     """Labels [n]."""
     return np.array([example.label for example in examples], dtype=bool)
+
+
+_Read = tuple[Sequence[Example], NDArray[np.float32]]
+"""examples, and their activations [n, 1, d_model]"""
 
 
 def labelled(examples: Sequence[Example], x: NDArray[np.float32]) -> LabelledRows:
@@ -92,10 +101,9 @@ class Workbench:
             self.read[data, split, position, mean] = known, values
         return known, values
 
-    def fitted(self, recipe: Recipe, view: View, site: Site, position: str) -> LinearDetector:
-        """A recipe fitted on the whole selection split of a view."""
-        examples, x = self.activations(view, SELECTION, (site,), position)
-        return recipe(x[:, 0], labels_of(examples))
+    def fitted(self, recipe: AnyRecipe, examples: Sequence[Example], x: NDArray[np.float32]) -> LinearDetector:
+        """A recipe fitted to activations [n, d_model]; every fit has the same random starts."""
+        return fitted(recipe, examples, x, np.random.default_rng(self.library.seed))
 
     def store_scores(self, view: View, examples: Sequence[Example], column: str, scores: NDArray[np.float64]) -> str:
         """Put one score an item into the item table; returns the column's name."""
@@ -105,9 +113,9 @@ class Workbench:
                 raise ValueError(f"{column!r} was scored before, differently: {example.id}")
         return column
 
-    def auroc(self, view: View, column: str, baseline: str | None = None) -> Estimate:
+    def auroc(self, view: View, column: str, baseline: str | None = None, *, label: str = "label") -> Estimate:
         """Held-out AUROC of a stored column, or its paired gain over a stored baseline."""
-        roles = {"score": column, "label": "label", "group": "group"}
+        roles = {"score": column, "label": label, "group": "group"}
         if baseline:
             roles["baseline"] = baseline
         refs = self.evidence.item_refs(roles, view.conditions(split="evaluation"))
@@ -115,7 +123,7 @@ class Workbench:
 
 
 def layer_profile(
-    bench: Workbench, recipes: Mapping[str, Recipe], view: View, point: Point, position: str
+    bench: Workbench, recipes: Mapping[str, AnyRecipe], view: View, point: Point, position: str
 ) -> dict[str, tuple[Candidate, ...]]:
     """Each recipe fitted at every layer on the fit groups, with its AUROC on the validation groups."""
     sites = [Site(layer, point) for layer in range(bench.runner.target.n_layers)]
@@ -128,7 +136,7 @@ def layer_profile(
     scores: dict[str, list[NDArray[np.float64]]] = {name: [] for name in recipes}
     for x_fit, x_held in zip(to_fit, to_try, strict=True):
         for name, recipe in recipes.items():
-            scores[name].append(recipe(x_fit, labels_of(fit)).score(x_held))
+            scores[name].append(bench.fitted(recipe, fit, x_fit).score(x_held))
     profiles = {}
     for name in recipes:
         table = bench.evidence.store(f"{stem}/{name}", np.stack(scores[name]))
@@ -146,6 +154,11 @@ def layer_profile(
             )
             for candidate in profiles[name]
         ]
+        refs = bench.evidence.draw_refs({"score": table, "label": label, "group": group})
+        p = bench.evidence.estimate("max_statistic_p", refs, SHUFFLES)
+        bench.evidence.measurements.append(
+            Measurement(name=PROFILE_P, estimate=p, unit="p", at={"recipe": name}, role="control")
+        )
     return profiles
 
 
@@ -155,24 +168,22 @@ def _validation(evidence: Evidence, tensors: tuple[str, str, str], row: int) -> 
     return evidence.estimate("auroc", refs, BOOTSTRAP)
 
 
-def qualified(bench: Workbench, recipe: Recipe, chosen: Candidate, *, fpr: float, rng: Generator) -> Instrument:
+def qualified(bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, fpr: float, rng: Generator) -> Instrument:
     """Refit on the whole selection split, judge on the evaluation split, run every control; all of it recorded."""
     name, view, site, position = chosen.recipe, chosen.view, chosen.site, chosen.position
     train, x_train = bench.activations(view, SELECTION, (site,), position)
     held, x_held = bench.activations(view, ("evaluation",), (site,), position)
-    detector = recipe(x_train[:, 0], labels_of(train))
+    detector = bench.fitted(recipe, train, x_train[:, 0])
     place = f"{bench.evidence.probe}/{view.name}/{name}/layer {site.layer}"
     bench.evidence.directions[place] = direction_of(detector, site).vector
     column = bench.store_scores(view, held, name, detector.score(x_held[:, 0]))
     auroc = bench.auroc(view, column)
     made = [checks.check_auroc(auroc), checks.check_groups(auroc)]
     made += _gains(bench, (name, recipe), view, column)
-    null = None
-    if name in REFITTED:
-        fitted_to, tried_on = labelled(train, x_train), labelled(held, x_held)
-        draws = permutation_null(fitted_to, tried_on, name, draws=checks.PERMUTATIONS, rng=rng)
-        null = _p(bench, view, column, bench.evidence.store(f"{view.name}/shuffled labels/{name}", draws))
-    made += [checks.check_permutation(null), _recall(bench, detector, chosen, fpr)]
+    made.append(_chance(bench, (name, recipe), view, (train, x_train), (held, x_held), rng))
+    if isinstance(recipe, FromPairs):
+        made.append(distracted(bench, recipe, chosen))
+    made.append(_recall(bench, detector, chosen, fpr))
     qualification = Qualification(
         instrument=name,
         dataset=view.name,
@@ -188,13 +199,30 @@ def qualified(bench: Workbench, recipe: Recipe, chosen: Candidate, *, fpr: float
     return Instrument(qualification, record)
 
 
-def _gains(bench: Workbench, recipe: tuple[str, Recipe], view: View, column: str) -> list[Check]:
+def _chance(  # noqa: PLR0913
+    bench: Workbench, recipe: tuple[str, AnyRecipe], view: View, train: _Read, held: _Read, rng: Generator
+) -> Check:
+    """The null of a recipe: refits on shuffled labels, or random directions where labels choose the sign alone."""
+    name, fit = recipe
+    fitted_to, tried_on = labelled(*train), labelled(*held)
+    if isinstance(fit, FromPairs):
+        draws = random_directions(fitted_to, tried_on, draws=checks.PERMUTATIONS, rng=rng)
+        stored = bench.evidence.store(f"{view.name}/random directions/{name}", draws)
+        return checks.check_random_directions(_p(bench, view, name, stored))
+    if name not in REFITTED:
+        return checks.check_permutation(None)
+    draws = permutation_null(fitted_to, tried_on, name, draws=checks.PERMUTATIONS, rng=rng)
+    stored = bench.evidence.store(f"{view.name}/shuffled labels/{name}", draws)
+    return checks.check_permutation(_p(bench, view, name, stored))
+
+
+def _gains(bench: Workbench, recipe: tuple[str, AnyRecipe], view: View, column: str) -> list[Check]:
     """The paired gain over words, length, punctuation, and the embedding layer."""
     name, fit = recipe
     train, x_train = bench.activations(view, SELECTION, (EMBEDDING,), "completion_tokens", mean=True)
     held, x_held = bench.activations(view, ("evaluation",), (EMBEDDING,), "completion_tokens", mean=True)
     scores = text_scores([e.text for e in train], labels_of(train), [e.text for e in held])
-    scores["embedding layer"] = fit(x_train[:, 0], labels_of(train)).score(x_held[:, 0])
+    scores["embedding layer"] = bench.fitted(fit, train, x_train[:, 0]).score(x_held[:, 0])
     gains = []
     for baseline, values in scores.items():
         suffix = f" ({name})" if baseline == "embedding layer" else ""
@@ -221,16 +249,23 @@ def _recall(bench: Workbench, detector: LinearDetector, chosen: Candidate, fpr: 
 
 
 def transfer_matrix(
-    bench: Workbench, recipe: Recipe, chosen: Candidate, *, rows: Sequence[View], columns: Sequence[View]
+    bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, rows: Sequence[View], columns: Sequence[View]
 ) -> HeatMap:
-    """Fitted on each row's selection split, tried on each column's evaluation split, at the chosen site."""
+    """Fitted on each row's selection split, tried on each column's evaluation split, at the chosen site.
+
+    A row without the pairs that the recipe needs stays empty.
+    """
     name, site, position = chosen.recipe, chosen.site, chosen.position
     held: dict[str, tuple[tuple[Example, ...], NDArray[Any]]] = {
         view.name: bench.activations(view, ("evaluation",), (site,), position) for view in columns
     }
-    cells = []
+    cells: list[tuple[Estimate | None, ...]] = []
     for row in rows:
-        detector = bench.fitted(recipe, row, site, position)
+        fit, x_fit = bench.activations(row, SELECTION, (site,), position)
+        if isinstance(recipe, FromPairs) and not len(recipe.pair(fit)):
+            cells.append((None,) * len(columns))
+            continue
+        detector = bench.fitted(recipe, fit, x_fit[:, 0])
         line = []
         for view in columns:
             examples, x = held[view.name]

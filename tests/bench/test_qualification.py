@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import get_args
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -70,7 +71,7 @@ class PlantedRunner:
         direction = np.eye(D_MODEL)[0]
         rows = []
         for example in examples:
-            noise = np.random.default_rng(abs(hash_of(example.id))).normal(size=(len(sites), D_MODEL))
+            noise = np.random.default_rng(hash_of(example.id)).normal(size=(len(sites), D_MODEL))
             for i, site in enumerate(sites):
                 sign = 0.5 if example.label else -0.5
                 if site == Site(SIGNAL_LAYER, "resid_post"):
@@ -82,7 +83,7 @@ class PlantedRunner:
 
 
 def hash_of(text: str) -> int:
-    return int.from_bytes(text.encode(), "big") % (2**31)
+    return crc32(text.encode())
 
 
 def bench_on(data: Dataset, runner: PlantedRunner) -> tuple[Bench, Evidence]:

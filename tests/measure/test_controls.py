@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from auditor.errors import NotTestable
-from auditor.measure.classifiers import RECIPES, REFITTED
-from auditor.measure.controls import LabelledRows, permutation_null, permuted_labels
+from auditor.measure.classifiers import REFITTED
+from auditor.measure.controls import LabelledRows, permutation_null, permuted_labels, random_directions
+from auditor.measure.detectors import DETECTORS
 from auditor.measure.intervals import permutation_p
 from auditor.measure.metrics import auroc
 
@@ -31,7 +32,7 @@ def rows(
 
 def p_value(fit: LabelledRows, evaluation: LabelledRows, recipe: str, seed: int, draws: int = 199) -> float:
     null = permutation_null(fit, evaluation, recipe, draws=draws, rng=np.random.default_rng(seed))
-    score = RECIPES[recipe](fit.x, fit.labels).score(evaluation.x)
+    score = DETECTORS[recipe](fit.x, fit.labels).score(evaluation.x)
     return permutation_p(score=score, label=evaluation.labels, null=null).value
 
 
@@ -43,7 +44,7 @@ def test_the_null_is_what_explicit_refits_give(recipe: str, per_group: int, d: i
     evaluation = rows(rng, groups=6, per_group=per_group, d=d, strength=1.0)
     null = permutation_null(fit, evaluation, recipe, draws=99, rng=np.random.default_rng(5))
     shuffled = permuted_labels(fit.labels, fit.groups, 99, np.random.default_rng(5))
-    refits = [RECIPES[recipe](fit.x, labels).score(evaluation.x) for labels in shuffled]
+    refits = [DETECTORS[recipe](fit.x, labels).score(evaluation.x) for labels in shuffled]
     assert null == pytest.approx([auroc(score, evaluation.labels) for score in refits], abs=1e-6)
 
 
@@ -111,3 +112,30 @@ def test_evaluation_rows_of_one_class_are_not_testable() -> None:
     one_class = LabelledRows(data.x[data.labels], data.labels[data.labels], data.groups[data.labels])
     with pytest.raises(NotTestable):
         permutation_null(data, one_class, "mass_mean", rng=np.random.default_rng(0))
+
+
+def test_random_directions_are_turned_by_the_labels_and_know_no_unit() -> None:
+    rng = np.random.default_rng(9)
+    fit, evaluation = (rows(rng, groups=20, per_group=6, d=1, strength=8.0) for _ in range(2))
+    alone = random_directions(fit, evaluation, draws=50, rng=np.random.default_rng(0))
+    assert alone.min() > 0.99  # of either sign when drawn
+    wide_fit, wide = (rows(rng, groups=20, per_group=6, d=40, strength=8.0) for _ in range(2))
+    among_others = random_directions(wide_fit, wide, draws=200, rng=np.random.default_rng(0))
+    assert 0.5 < among_others.mean() < 0.75
+    units = np.geomspace(0.01, 100, 40).astype(np.float32)
+    scaled = [LabelledRows(one.x * units, one.labels, one.groups) for one in (wide_fit, wide)]
+    assert random_directions(*scaled, draws=200, rng=np.random.default_rng(0)) == pytest.approx(among_others, abs=1e-3)
+
+
+def test_a_search_that_finds_no_more_than_chance_has_no_small_p() -> None:
+    rng = np.random.default_rng(10)
+    made = []
+    for seed in range(150):
+        fit, evaluation = (rows(rng, groups=10, per_group=6, strength=0.5) for _ in range(2))
+        drawn = np.random.default_rng(seed)
+        found = drawn.normal(size=12) / fit.x.std(axis=0)
+        found *= np.sign(found @ (fit.x[fit.labels].mean(axis=0) - fit.x[~fit.labels].mean(axis=0)))
+        null = random_directions(fit, evaluation, draws=99, rng=drawn)
+        made.append(permutation_p(score=evaluation.x @ found, label=evaluation.labels, null=null).value)
+    assert np.mean(np.array(made) <= 0.05) < 0.11
+    assert 0.4 < np.mean(made) < 0.6

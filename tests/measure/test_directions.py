@@ -13,9 +13,11 @@ from auditor.measure.directions import (
     mass_mean,
     standardised,
 )
+from auditor.measure.discriminant import linear_discriminant
 from auditor.measure.metrics import auroc
 
-EVERY = pytest.mark.parametrize("recipe", RECIPES.values(), ids=list(RECIPES))
+SUPERVISED = {**RECIPES, "lda": linear_discriminant}
+EVERY = pytest.mark.parametrize("recipe", SUPERVISED.values(), ids=list(SUPERVISED))
 
 
 def planted(

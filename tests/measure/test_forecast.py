@@ -16,6 +16,7 @@ from auditor.cli.discover import load_probes
 from auditor.cli.forecast import declared_work
 from auditor.config import AuditConfig, ProbeConfig
 from auditor.measure.cost import Survey, Work
+from auditor.measure.detectors import DETECTORS
 from auditor.measure.forecast import Speed, memory
 from auditor.measure.library import Library, View
 from auditor.model.load import target_from
@@ -50,6 +51,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "instructed_falsehood": {"n": 10, "n_benign": 10, "max_new_tokens": 3},
 }
+RUNS = [*SMALL.items(), ("truth_probe", {"recipes": list(DETECTORS)})]
 STOPS_EARLY = ("refusal_direction", "instructed_falsehood")
 
 
@@ -71,15 +73,15 @@ def counted(target: Any) -> Iterator[dict[str, int]]:
         handle.remove()
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_a_probe_asks_about_as_many_rows_as_it_declares(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "params"), RUNS)
+def test_a_probe_asks_about_as_many_rows_as_it_declares(name: str, params: dict[str, Any], tmp_path: Path) -> None:
     loaded = load_probes([name])[name]
     model = tiny_model("llama", max_position_embeddings=1024)
     target, plan, _ = target_from(model, tiny_tokenizer())
     target = replace(target, shares_prefixes=False, starts_late="")
-    settings = AuditConfig(model="tiny", probes={name: ProbeConfig(params=SMALL[name])})
+    settings = AuditConfig(model="tiny", probes={name: ProbeConfig(params=params)})
     shape = replace(SHAPE, n_layers=target.n_layers)
-    declared = declared_work(loaded, SMALL[name], settings.seed, shape)
+    declared = declared_work(loaded, params, settings.seed, shape)
     assert declared is not None
     with counted(target) as asked:
         evidence, _ = run_probe(settings, target, plan, loaded, RunFolder.create(tmp_path / "run"))

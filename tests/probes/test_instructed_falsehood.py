@@ -21,7 +21,7 @@ from auditor.measure.classifiers import RECIPES
 from auditor.measure.evidence import Evidence
 from auditor.measure.flags import ALIKE, SAME, VERIFIED
 from auditor.measure.grading import names
-from auditor.measure.instrument import REQUIRED
+from auditor.measure.instrument import required
 from auditor.measure.interview import Given, Pair, answered, verified
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LoadedProbe, Measurement, ProbeResult
@@ -169,7 +169,7 @@ def test_every_required_check_is_made_by_every_recipe() -> None:
     assert {q.instrument for q in evidence.qualifications} == {"difference_in_means", "mass_mean", "logistic"}
     for q in evidence.qualifications:
         asked = {check.name: (check.rule, check.bar) for check in q.checks}
-        assert all(asked[name] == bar for name, bar in REQUIRED.items())
+        assert all(asked[name] == bar for name, bar in required(q.instrument).items())
         assert q.qualified == (q.instrument != "logistic"), q.reason
     (logistic,) = [q for q in evidence.qualifications if q.instrument == "logistic"]
     assert logistic.reason.startswith("shuffled labels: permutation not run")
