@@ -1,4 +1,4 @@
-"""`auditor report`: HTML and PDF again, from a run folder's audit.json alone."""
+"""`auditor report`: HTML, PDF and machine formats, from a run folder's audit.json alone."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from pathlib import Path
 import click
 
 from auditor.bundle import RunFolder, write_atomic
-from auditor.errors import OutputError
+from auditor.cli.exports import write_export
+from auditor.errors import ConfigError, OutputError
 from auditor.findings.record import AuditRecord, load
 from auditor.report import html, pdf
+from auditor.report.formats import FORMATS
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
 
@@ -19,13 +21,35 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--html", "html_file", metavar="F", type=_FILE, help="Write only the HTML report, to F.")
 @click.option("--pdf", "pdf_file", metavar="F", type=_FILE, help="Write only the PDF report, to F.")
-def report(folder: Path, html_file: Path | None, pdf_file: Path | None) -> None:
+@click.option("--format", "name", type=click.Choice(list(FORMATS)), help="Write only this, to standard output.")
+@click.option("--output", metavar="F", type=_FILE, help="Write what --format names to F instead.")
+def report(
+    folder: Path,
+    html_file: Path | None,
+    pdf_file: Path | None,
+    name: str | None,
+    output: Path | None,
+) -> None:
     """Render the report of the run folder DIR again, from its audit.json alone.
 
     Without options both report.html and report.pdf are written into DIR. The path of each file is printed.
     """
     record = load(folder)
     home = folder if folder.is_dir() else folder.parent
+    if output is not None and name is None:
+        raise ConfigError(f"--output needs --format: {', '.join(FORMATS)}")
+    if name is not None and (html_file is not None or pdf_file is not None):
+        raise ConfigError("--format goes without --html and --pdf; call report once for each")
+    if name is None:
+        _pages(record, html_file, pdf_file, home)
+    elif output is None:
+        click.echo(FORMATS[name](record), nl=False)
+    else:
+        write_export(FORMATS[name](record), output, home)
+        click.echo(output)
+
+
+def _pages(record: AuditRecord, html_file: Path | None, pdf_file: Path | None, home: Path) -> None:
     if html_file is None and pdf_file is None:
         html_file, pdf_file = home / "report.html", home / "report.pdf"
     for path in (html_file, pdf_file):

@@ -32,7 +32,8 @@ def test_every_command_explains_itself(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["gate", "DIR"], ["verify", "DIR"], ["report", "DIR", "--html", "F"]]
+    "arguments",
+    [["--help"], ["gate", "DIR"], ["verify", "DIR"], ["report", "DIR", "--html", "F"], ["gate", "DIR", "--sarif", "F"]],
 )
 def test_commands_that_need_no_model_do_not_import_torch(arguments: list[str], tmp_path: Path) -> None:
     build_run(tmp_path / "run")

@@ -1,0 +1,18 @@
+"""The machine formats of `auditor report --format`: each a function of the record alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from auditor.findings.record import AuditRecord
+from auditor.report import github, gitlab, junit, sarif, tabular
+
+FORMATS: Mapping[str, Callable[[AuditRecord], str]] = {
+    "sarif": sarif.render,
+    "sarif-alerts": sarif.render_alerts,
+    "junit": junit.render,
+    "github": github.render,
+    "gitlab": gitlab.render,
+    "csv": tabular.measurements,
+    "csv-findings": tabular.findings,
+}
