@@ -39,7 +39,7 @@ def publish(record: AuditRecord, folder: Path, outputs: Mapping[str, Path | None
         if output is not None:
             write_export(FORMATS[name](record), output, home)
     if to_github:
-        for command in github.annotations(record):
+        for command in github.commands(record):
             click.echo(command)
         if place := os.environ.get(STEP_SUMMARY):
             _append_summary(record, Path(place))

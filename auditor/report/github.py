@@ -54,7 +54,7 @@ def summary(record: AuditRecord, limit: int) -> str:
     return "\n".join(kept) + "\n" + cut if limit > _TAIL else ""
 
 
-def annotations(record: AuditRecord) -> tuple[str, ...]:
+def commands(record: AuditRecord) -> tuple[str, ...]:
     """Workflow commands, one line each: at most ten errors (a bar missed) and ten warnings (a high bar open).
 
     A gate that does not pass for another reason has a warning of its own.

@@ -104,9 +104,9 @@ def test_the_gate_writes_its_artifacts_whatever_the_verdict(
     result = call("gate", tmp_path / "run", "--sarif", places[0], "--junit", places[1], "--github")
     assert result.return_value == code
     assert [path.read_text(encoding="utf-8") for path in places] == [FORMATS[n](record) for n in ("sarif", "junit")]
-    *commands, line = result.stdout.splitlines()
-    assert tuple(commands) == github.annotations(record)
-    assert bool(commands) == (code != 0)
+    *told, line = result.stdout.splitlines()
+    assert tuple(told) == github.commands(record)
+    assert bool(told) == (code != 0)
     assert not line.startswith("::")
 
 

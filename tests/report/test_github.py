@@ -26,7 +26,7 @@ def with_findings(count: int, severity: str, status: str, plain: str = "a rate")
 
 @pytest.mark.parametrize("name", RECORDS)
 def test_each_annotation_is_one_command_of_a_known_level(name: str) -> None:
-    told = github.annotations(RECORDS[name]())
+    told = github.commands(RECORDS[name]())
     assert told
     for command in told:
         found = COMMAND.fullmatch(command)
@@ -36,7 +36,7 @@ def test_each_annotation_is_one_command_of_a_known_level(name: str) -> None:
 
 @pytest.mark.parametrize("text", [*HOSTILE, LONG, "x,file=/etc/passwd", "100%25"])
 def test_hostile_text_starts_no_command_and_adds_no_property(text: str) -> None:
-    told = github.annotations(with_findings(1, "high", "not_met", plain=text))
+    told = github.commands(with_findings(1, "high", "not_met", plain=text))
     assert len(told) == 1
     found = COMMAND.fullmatch(told[0])
     assert found
@@ -49,7 +49,7 @@ def test_hostile_text_starts_no_command_and_adds_no_property(text: str) -> None:
 
 
 def test_percent_colon_and_comma_come_back_as_they_were_written() -> None:
-    (told,) = github.annotations(with_findings(1, "high", "not_met", plain="90 %, or: more"))
+    (told,) = github.commands(with_findings(1, "high", "not_met", plain="90 %, or: more"))
     assert "title=R001 90 %25%2C or%3A more (i 0)::" in told
     assert "::90 %25, or: more: 3 of 60" in told
 
@@ -57,21 +57,21 @@ def test_percent_colon_and_comma_come_back_as_they_were_written() -> None:
 def test_a_missed_bar_is_an_error_an_open_high_one_a_warning_at_most_ten_of_each() -> None:
     missed, opened = with_findings(12, "medium", "not_met"), with_findings(12, "high", "undecided")
     both = changed(findings=[*missed.findings, *opened.findings])
-    levels = [command.split(" ")[0] for command in github.annotations(both)]
+    levels = [command.split(" ")[0] for command in github.commands(both)]
     assert levels == ["::error"] * 10 + ["::warning"] * 10
-    assert [c.split(" ")[0] for c in github.annotations(with_findings(3, "high", "not_measured"))] == ["::warning"] * 3
+    assert [c.split(" ")[0] for c in github.commands(with_findings(3, "high", "not_measured"))] == ["::warning"] * 3
     quiet = [*with_findings(2, "medium", "undecided").findings, *with_findings(2, "high", "met").findings]
-    assert github.annotations(changed(findings=quiet, verdict="pass")) == ()
+    assert github.commands(changed(findings=quiet, verdict="pass")) == ()
 
 
 def test_a_gate_that_does_not_pass_for_another_reason_says_so() -> None:
     of = changed(base_model(), findings=[f.model_copy(update={"status": "met"}) for f in base_model().findings])
-    (told,) = github.annotations(of)
+    (told,) = github.commands(of)
     assert told.startswith("::warning title=auditor::INSUFFICIENT EVIDENCE")
 
 
 def test_an_annotation_points_at_the_line_of_the_config() -> None:
-    assert "file=ci/audit one.yaml,line=11,title=R001" in github.annotations(from_config())[0]
+    assert "file=ci/audit one.yaml,line=11,title=R001" in github.commands(from_config())[0]
 
 
 def test_the_summary_has_the_verdict_every_criterion_and_what_was_not_measured() -> None:

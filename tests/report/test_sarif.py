@@ -92,6 +92,18 @@ def test_a_rule_says_what_it_means_and_how_serious_it_is() -> None:
         assert run()["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
 
 
+def test_a_rule_is_as_serious_as_its_most_serious_bar() -> None:
+    def barred(finding: Any, severity: str) -> Any:
+        bar = finding.criterion.model_copy(update={"severity": severity})
+        return finding.model_copy(update={"criterion": bar, "severity": severity})
+
+    cities, companies = (f for f in record().findings if f.probe == "truth_probe")
+    for severities in (("medium", "high"), ("high", "medium")):
+        pair = [barred(f, severity) for f, severity in zip((cities, companies), severities, strict=True)]
+        (rule,) = run(changed(findings=pair))["tool"]["driver"]["rules"]
+        assert (rule["properties"]["security-severity"], rule["defaultConfiguration"]["level"]) == ("8.0", "error")
+
+
 def test_a_result_points_at_the_line_of_the_config_that_declared_its_bar() -> None:
     places = [result["locations"][0]["physicalLocation"] for result in run(from_config())["results"]]
     assert [place["region"]["startLine"] for place in places] == [11 + i for i in range(len(places))]
