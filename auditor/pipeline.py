@@ -21,6 +21,7 @@ from auditor.bundle import RunFolder
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.config import AuditConfig, comparison_digest, config_digest, stable_seed
 from auditor.data.datasets import read
+from auditor.declared import NOWHERE, Declared
 from auditor.errors import Abstention, AuditError
 from auditor.findings.assess import applies, assess
 from auditor.findings.record import (
@@ -105,6 +106,8 @@ def conclude(
     plan: Plan,
     probes: Mapping[str, LoadedProbe],
     folder: RunFolder,
+    *,
+    declared: Declared = NOWHERE,
 ) -> AuditRecord:
     """Hold what was measured against the criteria; write the record and the manifest; return the record as written."""
     measured = folder.read_json("units/measured.json")
@@ -130,7 +133,7 @@ def conclude(
         verdict_reasons=judged.verdict_reasons,
         would_change=judged.would_change,
         evidence=folder.hashes(),
-        environment=environment(measured["started"], measured["seconds"]),
+        environment=environment(measured["started"], measured["seconds"], declared),
     )
     folder.write_json("audit.json", record.model_dump(mode="json"))
     folder.write_manifest()
@@ -168,7 +171,7 @@ def probe_identity(loaded: LoadedProbe) -> ProbeIdentity:
     )
 
 
-def environment(started: str, seconds: Mapping[str, float]) -> Environment:
+def environment(started: str, seconds: Mapping[str, float], declared: Declared) -> Environment:
     """When and where: the only part of a record that may differ between two runs."""
     versions = {"python": platform.python_version()}
     for library in LIBRARIES:
@@ -182,4 +185,6 @@ def environment(started: str, seconds: Mapping[str, float]) -> Environment:
         versions=versions,
         machine=f"{platform.system()} {platform.machine()}",
         seconds=dict(seconds),
+        config_file=declared.file,
+        declared_lines=dict(declared.lines),
     )

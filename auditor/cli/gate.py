@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
+from auditor.cli.exports import publish
 from auditor.cli.terms import decided, lines
+from auditor.errors import ConfigError
 from auditor.findings import gate as gating
 from auditor.findings.assess import probes_ran
 from auditor.findings.outcome import GateOutcome
@@ -22,13 +24,28 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
 @click.option("--baseline", metavar="DIR", type=click.Path(path_type=Path), help="Fail what got worse since that run.")
 @click.option("--waivers", metavar="F", type=_FILE, help="Known misses that somebody accepts until a day (YAML).")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as JSON, with every ruling.")
-def gate(folder: Path, policy: Path | None, baseline: Path | None, waivers: Path | None, as_json: bool) -> int:
+@click.option("--sarif", metavar="F", type=_FILE, help="Write every finding as SARIF 2.1.0 to F, whatever the verdict.")
+@click.option("--junit", metavar="F", type=_FILE, help="Write JUnit XML to F, whatever the verdict.")
+@click.option("--github", is_flag=True, help="Annotate the log of a GitHub job, and add to its summary.")
+def gate(  # noqa: PLR0913 one parameter an option
+    folder: Path,
+    policy: Path | None,
+    baseline: Path | None,
+    waivers: Path | None,
+    as_json: bool,
+    sarif: Path | None,
+    junit: Path | None,
+    github: bool,
+) -> int:
     """May this checkpoint ship? Reads the run folder DIR and exits with its verdict; measures nothing.
 
     Exit code: 0 pass, 1 the gate fails, 2 policy, waivers or baseline cannot be used, 3 insufficient evidence or
     an incomplete run, 5 nothing was measured.
     """
+    if as_json and github:
+        raise ConfigError("--json and --github both write to standard output; give one of them")
     record = load(folder)
+    publish(record, folder, {"sarif": sarif, "junit": junit}, to_github=github)
     outcome = decided(folder, record, policy_file=policy, waivers_file=waivers, baseline=baseline)
     if as_json:
         click.echo(json.dumps(told(record, outcome), indent=1))

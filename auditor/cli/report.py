@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from auditor.bundle import RENDERED, RunFolder, write_atomic
+from auditor.bundle import RunFolder, write_atomic
+from auditor.cli.exports import write_export
 from auditor.errors import ConfigError, OutputError, VerifyMismatch
 from auditor.findings.record import AuditRecord, load
 from auditor.findings.verify import verify
@@ -44,13 +45,18 @@ def report(
     """
     record = load(folder)
     home = folder if folder.is_dir() else folder.parent
+    if name is not None and (html_file is not None or pdf_file is not None):
+        raise ConfigError("--format goes without --html and --pdf; call report once for each")
     _refuse_what_does_not_fit(name, output, key)
     if key is not None:
         click.echo(_signed(record, RunFolder(home), key))
-    elif name is not None:
-        _export(FORMATS[name](record), output, home)
-    else:
+    elif name is None:
         _pages(record, html_file, pdf_file, home)
+    elif output is None:
+        click.echo(FORMATS[name](record), nl=False)
+    else:
+        write_export(FORMATS[name](record), output, home)
+        click.echo(output)
 
 
 def _refuse_what_does_not_fit(name: str | None, output: Path | None, key: Path | None) -> None:
@@ -66,24 +72,6 @@ def _signed(record: AuditRecord, folder: RunFolder, key: Path) -> Path:
     if found.problems:
         raise VerifyMismatch(f"{folder.path}: not signed, because `auditor verify {folder.path}` finds what differs")
     return signature.sign(record, folder, key)
-
-
-def _export(text: str, output: Path | None, home: Path) -> None:
-    """Print a machine format, or write it where the user says; never over the evidence."""
-    if output is None:
-        click.echo(text, nl=False)
-        return
-    inside = output.resolve().is_relative_to(home.resolve())
-    if inside and output.exists() and output.resolve().relative_to(home.resolve()).as_posix() not in _rendered(home):
-        raise OutputError(f"{output}: belongs to the run; name another file")
-    write_atomic(output, text.encode())
-    click.echo(output)
-    if inside:
-        RunFolder(home).write_rendered([output])
-
-
-def _rendered(home: Path) -> set[str]:
-    return set(RunFolder(home).read_json(RENDERED)["files"]) if (home / RENDERED).exists() else set()
 
 
 def _pages(record: AuditRecord, html_file: Path | None, pdf_file: Path | None, home: Path) -> None:

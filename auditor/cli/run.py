@@ -16,6 +16,7 @@ from auditor.cli.discover import battery_paths, load_probes
 from auditor.cli.forecast import loaded_forecast
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
+from auditor.declared import declared_in
 from auditor.errors import AuditorError, ConfigError, OutputError
 from auditor.findings.gate import exit_code
 from auditor.findings.record import AuditRecord
@@ -62,6 +63,7 @@ def run(  # noqa: PLR0913, one argument an option
     """
     options = {"model": model, "adapter": str(adapter) if adapter else None, "role": role, "seed": seed}
     declared, probes = declared_audit(config, battery, {k: v for k, v in options.items() if v is not None})
+    places = declared_in(config, declared)
     admitted = admitted_checkpoint(declared)
     declared = nameable(declared, admitted)
     if dry_run:
@@ -73,7 +75,7 @@ def run(  # noqa: PLR0913, one argument an option
     if resume:
         refuse_other_format(folder, device=device, dtype=dtype)
     plan = measure_in_child(folder, Job(config=declared, checkpoint=admitted, device=device, dtype=dtype))
-    record = conclude(declared, admitted.identity, plan, probes, folder)
+    record = conclude(declared, admitted.identity, plan, probes, folder, declared=places)
     render(record, folder)
     click.echo(summary(record, folder.path))
     return exit_code(record)

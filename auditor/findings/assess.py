@@ -70,7 +70,10 @@ def assess(
     asked = plan.role == "chat" and any(is_behaviour(finding) for finding in ordered)
     return Assessment(
         findings=tuple(ordered),
-        not_applicable=tuple(_not_applicable(config, plan.role)),
+        not_applicable=tuple(
+            f"{check_id(name, criterion.measurement, criterion.at)}: {why}"
+            for name, criterion, why in not_applicable(config, plan.role)
+        ),
         verdict=verdict,
         verdict_reasons=wording.verdict_reasons(verdict, ordered, behaviour_asked=asked),
         would_change=wording.would_change(ordered, plan.role, behaviour_asked=asked),
@@ -207,7 +210,7 @@ def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
     criterion, estimate = case.criterion, case.estimate
     status, reason = judge(criterion, estimate) if estimate else ("not_measured", case.missing)
     return Finding(
-        id=_id(case.probe, criterion.measurement, case.at),
+        id=check_id(case.probe, criterion.measurement, case.at),
         probe=case.probe,
         criterion=criterion,
         severity=criterion.severity,
@@ -236,16 +239,17 @@ def _pass_probability(case: _Case) -> float | None:
     return None
 
 
-def _not_applicable(config: AuditConfig, role: ModelRole) -> Iterator[str]:
+def not_applicable(config: AuditConfig, role: ModelRole) -> Iterator[tuple[str, Criterion, str]]:
+    """(probe, criterion, why) of what the declared role rules out; the probe is empty for the run as a whole."""
     declared = [(name, probe.criteria) for name, probe in sorted(config.probes.items())]
     for name, criteria in [*declared, ("", config.criteria)]:
         for criterion in criteria:
             if role not in criterion.roles:
                 wanted = " or ".join(criterion.roles)
-                place = _id(name, criterion.measurement, criterion.at)
-                yield f"{place}: asked of {wanted} models only; this one is audited as {role}"
+                yield name, criterion, f"asked of {wanted} models only; this one is audited as {role}"
 
 
-def _id(probe: str, measurement: str, at: Mapping[str, Scalar]) -> str:
+def check_id(probe: str, measurement: str, at: Mapping[str, Scalar]) -> str:
+    """What a finding is known by in the record: probe.measurement[at]."""
     place = ",".join(f"{key}={value}" for key, value in sorted(at.items()))
     return ".".join(part for part in (probe, measurement) if part) + (f"[{place}]" if place else "")

@@ -105,6 +105,10 @@ class Environment(Strict):
     versions: dict[str, str]
     machine: str
     seconds: dict[str, float]
+    config_file: str = ""
+    """the config file that was given, below the folder in which the audit was started; empty without one"""
+    declared_lines: dict[str, int] = {}
+    """line of that file which put each bar there, by its dotted path in the config"""
 
 
 class AuditRecord(Strict):

@@ -5,9 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from auditor.findings.record import AuditRecord
-from auditor.report import cyclonedx, intoto, model_index, oscal
+from auditor.report import cyclonedx, github, gitlab, intoto, junit, model_index, oscal, sarif, tabular
 
 FORMATS: Mapping[str, Callable[[AuditRecord], str]] = {
+    "sarif": sarif.render,
+    "sarif-alerts": sarif.render_alerts,
+    "junit": junit.render,
+    "github": github.render,
+    "gitlab": gitlab.render,
+    "csv": tabular.measurements,
+    "csv-findings": tabular.findings,
     "oscal": oscal.render,
     "intoto": intoto.render,
     "cyclonedx": cyclonedx.render,

@@ -39,6 +39,7 @@ def test_every_command_explains_itself(command: str) -> None:
         ["gate", "DIR", "--baseline", "DIR"],
         ["compare", "DIR", "DIR", "--html", "F"],
         ["history", "DIR", "--html", "F"],
+        ["gate", "DIR", "--sarif", "F"],
         ["verify", "DIR"],
         ["report", "DIR", "--html", "F"],
     ],

@@ -101,6 +101,12 @@ def test_the_record_holds_no_path_of_this_machine(quick: Path, model: Path) -> N
     assert not [path for path in kept if str(model.parent) in path.read_text()]
 
 
+def test_the_record_says_at_which_line_of_its_config_a_bar_was_declared(whole: Path) -> None:
+    found = json.loads((whole / "audit.json").read_text())["environment"]
+    assert found["config_file"] == "small.yaml"
+    assert found["declared_lines"]["probes.refusal_behaviour.criteria.0"] == 2
+
+
 def test_the_same_seed_gives_the_same_record_and_another_seed_another(
     model: Path, small: Path, whole: Path, tmp_path: Path
 ) -> None:

@@ -23,6 +23,9 @@ HOSTILE = (
     "&lt;b&gt;&#60;",
     "\x00\x01\x7f\x85\u2028\ufeff\U000e0041",
     '" onmouseover="alert(6)',
+    "a\n::error file=x::injected\r\n::set-output name=y::z",
+    "%0A::warning::percent]]>",
+    '=HYPERLINK("http://evil.example") | [click](http://evil.example) ![x](http://evil.example/p.png) {0}',
     "x" * 300,
 )
 LONG = "x" * 20_000

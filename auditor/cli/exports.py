@@ -1,0 +1,58 @@
+"""Where machine formats go: a file of the user's choice, GitHub's job summary and log. Never over the evidence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import click
+
+from auditor.atomic import writing
+from auditor.bundle import RunFolder, write_atomic
+from auditor.errors import OutputError
+from auditor.findings.record import AuditRecord
+from auditor.report import github
+from auditor.report.formats import FORMATS
+
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+"""the variable in which GitHub Actions names the file of a step's summary"""
+
+
+def write_export(text: str, output: Path, home: Path) -> None:
+    """Write a machine format; one in the run folder is noted in rendered.json, and may be made again.
+
+    Raises OutputError for a file that belongs to the run.
+    """
+    inside = output.resolve().is_relative_to(home.resolve())
+    if inside and output.exists() and output.resolve().relative_to(home.resolve()).as_posix() not in _rendered(home):
+        raise OutputError(f"{output}: belongs to the run; name another file")
+    write_atomic(output, text.encode())
+    if inside:
+        RunFolder(home).write_rendered([output])
+
+
+def publish(record: AuditRecord, folder: Path, outputs: Mapping[str, Path | None], *, to_github: bool) -> None:
+    """Write each named format to its file; tell GitHub by annotations and, inside a job, by its summary."""
+    home = folder if folder.is_dir() else folder.parent
+    for name, output in outputs.items():
+        if output is not None:
+            write_export(FORMATS[name](record), output, home)
+    if to_github:
+        for command in github.commands(record):
+            click.echo(command)
+        if place := os.environ.get(STEP_SUMMARY):
+            _append_summary(record, Path(place))
+
+
+def _append_summary(record: AuditRecord, path: Path) -> None:
+    """Add to what earlier commands of the step wrote: GitHub keeps nothing of a summary that is too long."""
+    with writing(path):
+        before = path.stat().st_size if path.exists() else 0
+        with open(path, "ab") as file:
+            file.write(github.summary(record, github.SUMMARY_BYTES - before).encode())
+
+
+def _rendered(home: Path) -> set[str]:
+    known = home / "rendered.json"
+    return set(RunFolder(home).read_json(known.name)["files"]) if known.exists() else set()

@@ -1,0 +1,133 @@
+"""`report --format` and the artifacts of `gate`: where they go, whatever the verdict, never over the evidence."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from auditor.canonical import sha256_file
+from auditor.cli import cli
+from auditor.errors import ConfigError, OutputError
+from auditor.findings.record import load
+from auditor.report import github
+from auditor.report.formats import FORMATS
+from tests.runfolder import build_run
+
+DOC = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A finished run whose gate fails, outside any GitHub job."""
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    return build_run(tmp_path / "run").path
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], standalone_mode=False)
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    return {path.name: sha256_file(path) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_format_goes_to_standard_output_or_to_a_file(folder: Path, tmp_path: Path, name: str) -> None:
+    before, text = hashes(folder), FORMATS[name](load(folder))
+    assert call("report", folder, "--format", name).stdout == text
+    assert call("report", folder, "--format", name, "--output", tmp_path / "new/out").output.endswith("out\n")
+    assert (tmp_path / "new/out").read_bytes() == text.encode()
+    assert hashes(folder) == before
+
+
+def test_the_documented_formats_are_the_formats() -> None:
+    table = DOC.partition("## For pipelines")[2].partition("\n* ")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(FORMATS)
+
+
+def test_a_format_in_the_folder_is_noted_and_may_be_made_again(folder: Path) -> None:
+    for _ in range(2):
+        assert call("report", folder, "--format", "junit", "--output", folder / "junit.xml").exception is None
+    noted = json.loads((folder / "rendered.json").read_text(encoding="utf-8"))["files"]
+    assert noted == {"junit.xml": sha256_file(folder / "junit.xml")}
+    assert call("verify", folder).exception is None
+
+
+@pytest.mark.parametrize("arguments", [["report", "DIR", "--format", "sarif", "--output"], ["gate", "DIR", "--sarif"]])
+def test_a_file_of_the_run_is_never_written_over(folder: Path, arguments: list[str]) -> None:
+    before = hashes(folder)
+    for name in ("audit.json", "items/truth_probe.jsonl", "manifest.json"):
+        given = [folder if argument == "DIR" else argument for argument in arguments]
+        refused = call(*given, folder / name).exception
+        assert isinstance(refused, OutputError)
+        assert "belongs to the run" in str(refused)
+    assert hashes(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["report", "DIR", "--output", "x"], "--output needs --format"),
+        (["report", "DIR", "--format", "csv", "--html", "x"], "--format goes without --html"),
+        (["gate", "DIR", "--json", "--github"], "--json and --github both write to standard output"),
+    ],
+)
+def test_options_that_do_not_fit_each_other_are_refused(folder: Path, options: list[str], says: str) -> None:
+    before = hashes(folder)
+    refused = call(*(folder if option == "DIR" else option for option in options)).exception
+    assert isinstance(refused, ConfigError)
+    assert says in str(refused)
+    assert hashes(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("made", "code"),
+    [
+        (lambda path: build_run(path), 1),
+        (lambda path: build_run(path, refused=60, near_miss_refused=4), 0),
+        (lambda path: build_run(path, role="base"), 3),
+    ],
+    ids=["fails", "passes", "base model"],
+)
+def test_the_gate_writes_its_artifacts_whatever_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: Callable[[Path], object], code: int
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    made(tmp_path / "run")
+    record = load(tmp_path / "run")
+    places = [tmp_path / "out/audit.sarif", tmp_path / "out/junit.xml"]
+    result = call("gate", tmp_path / "run", "--sarif", places[0], "--junit", places[1], "--github")
+    assert result.return_value == code
+    assert [path.read_text(encoding="utf-8") for path in places] == [FORMATS[n](record) for n in ("sarif", "junit")]
+    *told, line = result.stdout.splitlines()
+    assert tuple(told) == github.commands(record)
+    assert bool(told) == (code != 0)
+    assert not line.startswith("::")
+
+
+def test_inside_a_job_the_summary_follows_what_was_there(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+    place.write_text("# before\n", encoding="utf-8")
+    assert call("gate", folder).return_value == 1
+    assert place.read_text(encoding="utf-8") == "# before\n"
+    assert call("gate", folder, "--github").return_value == 1
+    assert place.read_text(encoding="utf-8") == "# before\n" + github.render(load(folder))
+
+
+def test_a_summary_that_is_nearly_full_is_not_made_too_long(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(place))
+    place.write_bytes(b"x" * (github.SUMMARY_BYTES - 900))
+    assert call("gate", folder, "--github").return_value == 1
+    assert github.SUMMARY_BYTES - 900 < place.stat().st_size <= github.SUMMARY_BYTES
+    assert "left out" in place.read_text(encoding="utf-8")
