@@ -10,6 +10,7 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from auditor.findings import wording
 from auditor.findings.record import AuditRecord
 from auditor.report import charts, details, numbers, text, view, words
 
@@ -56,7 +57,8 @@ def _environment(medium: view.Medium) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(charts=charts, details=details, numbers=numbers, text=text, view=view, words=words)
+    modules = {"charts": charts, "details": details, "numbers": numbers, "text": text, "view": view}
+    env.globals.update(modules, wording=wording, words=words)
     return env
 
 

@@ -12,6 +12,7 @@ from typing import Literal
 from auditor.findings.record import AuditRecord, Finding, ProbeIdentity, Status
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import ProbeResult
+from auditor.report.coverage import Sheet, sheets
 from auditor.report.details import instrument_name, unread
 from auditor.report.numbers import bar_of
 from auditor.report.text import short, words
@@ -19,6 +20,7 @@ from auditor.report.words import STATUS, VERDICT, Sign, title
 
 Medium = Literal["html", "pdf"]
 GAPS_ON_PAGE_ONE = 6
+KEY_FINDINGS = 5
 BRIEF = 240
 """characters of a reason where it is repeated; it stands whole with its finding"""
 
@@ -107,6 +109,7 @@ class Page:
     probes: tuple[ProbePage, ...]
     gaps: tuple[Gap, ...]
     """all of them, in the order of the battery"""
+    frameworks: tuple[Sheet, ...]
     sections: tuple[Section, ...]
 
     @property
@@ -133,6 +136,18 @@ class Page:
     def bars(self) -> tuple[NumberedFinding, ...]:
         """The findings that were held against a bar."""
         return tuple(f for f in self.findings if bar_of(f.finding) is not None)
+
+    @property
+    def key_findings(self) -> tuple[NumberedFinding, ...]:
+        """The five that matter most: bars by weight, then one of each probe that has none, then the others."""
+        told: set[str] = set()
+        others: list[NumberedFinding] = []
+        first: list[NumberedFinding] = []
+        for f in sorted(self.findings, key=_weight):
+            barred = bar_of(f.finding) is not None and bool(f.finding.probe)
+            (first if barred or (f.finding.probe and f.finding.probe not in told) else others).append(f)
+            told.add(f.finding.probe)
+        return tuple([*first, *others][:KEY_FINDINGS])
 
     @property
     def counts(self) -> tuple[tuple[Sign, int], ...]:
@@ -192,6 +207,7 @@ def page(record: AuditRecord, medium: Medium) -> Page:
     """Work out what the report of `record` says."""
     findings = tuple(NumberedFinding(f"finding-{i}", f) for i, f in enumerate(record.findings, 1))
     probes = tuple(_probe_pages(record, findings))
+    anchors = {p.result.probe: p.anchor for p in probes if p.result} | {f.finding.id: f.anchor for f in findings}
     return Page(
         record=record,
         medium=medium,
@@ -199,8 +215,15 @@ def page(record: AuditRecord, medium: Medium) -> Page:
         findings=findings,
         probes=probes,
         gaps=tuple(_gaps(record, findings, probes)),
+        frameworks=sheets(record, anchors),
         sections=tuple(_sections(findings, probes)),
     )
+
+
+def _weight(f: NumberedFinding) -> tuple[bool, bool, int]:
+    """Bars before what only shows, missed before open before met, what has no number last."""
+    unmeasured = f.finding.severity == "info" and f.finding.status == "not_measured"
+    return unmeasured, bar_of(f.finding) is None, list(STATUS).index(f.finding.status)
 
 
 def _are(amount: int) -> str:
@@ -211,10 +234,12 @@ def _sections(findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ..
     titles = {
         "findings": "Findings" if findings else "",
         "scope": "Scope and what was not measured",
+        "card": "Who audited, and how",
         "checkpoint": "The checkpoint",
         "method": "Method and declared bars",
         "results": "Results" if probes else "",
         "limits": "Limits and validity",
+        "frameworks": "Laws, standards and threat lists",
         "signoff": "Sign-off",
         "reproduce": "Reproduce and verify",
         "glossary": "Glossary",
