@@ -96,7 +96,7 @@ def _line(row: Row, findings: Mapping[str, Finding], plain: Mapping[str, str], a
 
 def _held(piece: Piece, findings: Mapping[str, Finding], plain: Mapping[str, str], anchors: Mapping[str, str]) -> Held:
     if piece.name in _PARTS:
-        return Held(*_PARTS[piece.name])  # type: ignore[index]
+        return Held(*_PARTS[piece.name])
     name, exploratory = _name(piece, plain), piece.support == "exploratory"
     shown = [findings[id] for id in piece.findings if findings[id].status != "not_measured"]
     if not shown:
@@ -107,5 +107,5 @@ def _held(piece: Piece, findings: Mapping[str, Finding], plain: Mapping[str, str
 
 def _name(piece: Piece, plain: Mapping[str, str]) -> str:
     if piece.name in _PARTS:
-        return _PARTS[piece.name][0]  # type: ignore[index]
+        return _PARTS[piece.name][0]
     return short(plain.get(piece.name) or words(piece.name.replace(".", ": ")), 160)

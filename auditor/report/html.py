@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from auditor.findings import wording
 from auditor.findings.record import AuditRecord
-from auditor.report import charts, details, numbers, text, view, words
+from auditor.report import charts, details, gaps, numbers, text, view, words
 
 _FONTS = (
     ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
@@ -57,8 +57,8 @@ def _environment(medium: view.Medium) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    modules = {"charts": charts, "details": details, "numbers": numbers, "text": text, "view": view}
-    env.globals.update(modules, wording=wording, words=words)
+    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers)
+    env.globals.update(text=text, view=view, wording=wording, words=words)
     return env
 
 

@@ -13,28 +13,14 @@ from auditor.findings.record import AuditRecord, Finding, ProbeIdentity, Status
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import ProbeResult
 from auditor.report.coverage import Sheet, sheets
-from auditor.report.details import instrument_name, unread
+from auditor.report.gaps import Gap, gaps, unanswered
 from auditor.report.numbers import bar_of
-from auditor.report.text import short, words
+from auditor.report.text import words
 from auditor.report.words import STATUS, VERDICT, Sign, title
 
 Medium = Literal["html", "pdf"]
 GAPS_ON_PAGE_ONE = 6
 KEY_FINDINGS = 5
-BRIEF = 240
-"""characters of a reason where it is repeated; it stands whole with its finding"""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Something that was not measured."""
-
-    what: str
-    why: str
-    kind: str
-    """not measured, not qualified, not finished, not applicable"""
-    anchor: str = ""
-    """id of the place that says more"""
 
 
 @dataclass(frozen=True)
@@ -179,10 +165,10 @@ class Page:
     @property
     def gaps_in_brief(self) -> tuple[Gap, ...]:
         """What page one has room for, in its words: one line for each question without an answer, then the rest."""
-        unanswered = {probe.anchor: _unanswered(probe) for probe in self.probes}
-        silent = {f.anchor for p in self.probes if unanswered[p.anchor] for f in p.findings}
+        answers = {probe.anchor: unanswered(probe) for probe in self.probes}
+        silent = {f.anchor for p in self.probes if answers[p.anchor] for f in p.findings}
         single = [gap for gap in self.gaps if gap.kind == "not measured" and gap.anchor.startswith("finding")]
-        lines = [gap for gap in unanswered.values() if gap]
+        lines = [gap for gap in answers.values() if gap]
         return (*lines, *(gap for gap in single if gap.anchor not in silent))
 
     @property
@@ -214,7 +200,7 @@ def page(record: AuditRecord, medium: Medium) -> Page:
         digest=record.digest,
         findings=findings,
         probes=probes,
-        gaps=tuple(_gaps(record, findings, probes)),
+        gaps=tuple(gaps(record, findings, probes)),
         frameworks=sheets(record, anchors),
         sections=tuple(_sections(findings, probes)),
     )
@@ -257,38 +243,3 @@ def _probe_pages(record: AuditRecord, findings: tuple[NumberedFinding, ...]) -> 
     rest = tuple(f for f in findings if f.finding.probe not in reported)
     if rest:
         yield ProbePage("probe-run", "the run as a whole", None, None, rest)
-
-
-def _unanswered(probe: ProbePage) -> Gap | None:
-    """Why a probe gave no answer, or not with every instrument, without the words of the laboratory."""
-    if probe.result is None:
-        return None
-    found = probe.result.qualifications
-    missed = sum(not q.qualified for q in found)
-    if missed:
-        share = f"{missed} of {len(found)} instruments" if missed < len(found) else "its instruments"
-        tried = any(check.passed is False for q in found if not q.qualified for check in q.checks)
-        why = "could not be shown to work on this model" if tried else "did not go through every check"
-        told = f"{share} {why}, so nothing was read from them"
-        return Gap(probe.title, told, "not qualified", probe.anchor)
-    if probe.result.status != "measured":
-        return Gap(probe.title, short(probe.result.reason, BRIEF), "not measured", probe.anchor)
-    return None
-
-
-def _gaps(record: AuditRecord, findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]) -> Iterator[Gap]:
-    missing = [f for f in findings if f.finding.status == "not_measured"]
-    for f in missing:
-        yield Gap(f.title, short(f.finding.reason, BRIEF), "not measured", f.anchor)
-    told = {(f.finding.probe, f.finding.reason) for f in missing}
-    for probe in probes:
-        result = probe.result
-        if result and result.status != "measured" and (result.probe, result.reason) not in told:
-            kind = "not finished" if result.status == "error" else "not measured"
-            yield Gap(probe.title, short(result.reason, BRIEF), kind, probe.anchor)
-        for q in result.qualifications if result else ():
-            if not q.qualified:
-                yield Gap(instrument_name(q), unread(q), "not qualified", probe.anchor)
-    for text in record.not_applicable:
-        what, _, why = text.partition(": ")
-        yield Gap(what, why, "not applicable")
