@@ -159,6 +159,7 @@ def test_hostile_text_is_printed_whole_and_links_nowhere() -> None:
     reader = PdfReader(io.BytesIO(pdf.render(hostile_record(short_record()))))
     pages = [text.replace("\0", "") for text in text_of(reader)]
     assert "".join(pages).count("x") > 2 * len(LONG)
+    assert "U+200B" not in "".join(pages)
     assert "FAIL" in pages[0]
     targets = [
         str(annotation.get_object()["/A"]["/URI"])
