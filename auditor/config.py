@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from auditor.canonical import canonical_json, sha256_hex
 from auditor.config_file import in_plain_words, read_mapping, suggestion
@@ -28,6 +28,7 @@ def _not_a_switch(value: object) -> object:
 
 Number = Annotated[float, BeforeValidator(_not_a_switch)]
 Count = Annotated[int, BeforeValidator(_not_a_switch), Field(ge=0)]
+Said = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 Scalar = str | int | float | bool | None
 Severity = Literal["high", "medium", "info"]
 ModelRole = Literal["chat", "base"]
@@ -76,6 +77,26 @@ class ReportConfig(Strict):
     formats: tuple[Literal["html", "pdf"], ...] = ("html", "pdf")
 
 
+class AuditCard(Strict):
+    """What only people can say of an audit; what is left out is reported as not stated.
+
+    Source: Audit Cards, arXiv:2504.13839.
+    """
+
+    auditor: Said | None = None
+    """who audited: person, team, organisation"""
+    independence: Said | None = None
+    """what ties the auditor to whoever made the model: employer, payment, other interests"""
+    access: Said | None = None
+    """what the auditor could see: weights, inner states, training data, documents, people"""
+    methodology: Said | None = None
+    """why this battery, and what else was done"""
+    process_integrity: Said | None = None
+    """who could change the model, the items or the bars, and when; who ran it"""
+    review: Said | None = None
+    """who checked the audit, and how an objection is raised"""
+
+
 class AuditConfig(Strict):
     """Everything that was declared before the run."""
 
@@ -89,6 +110,8 @@ class AuditConfig(Strict):
     """bars for the run as a whole: coverage"""
     probes: dict[str, ProbeConfig] = {}
     report: ReportConfig = ReportConfig()
+    audit_card: AuditCard | None = Field(default=None, exclude_if=lambda card: card is None)
+    """absent where none was declared, so that the digest of a config without one is what it always was"""
 
 
 class LoadedProbe(Protocol):
@@ -166,7 +189,7 @@ def config_digest(config: AuditConfig) -> str:
 def comparison_digest(config: AuditConfig, dataset_hashes: Mapping[str, str], template_digest: str | None) -> str:
     """sha256 of what two audits must share to be compared: what was asked, of which data, in which template.
 
-    Never the model, the adapter, or how the report shows it.
+    Never the model, the adapter, who audited, or how the report shows it.
     """
     asked = config.model_dump(mode="json", include={"probes", "criteria", "seed"})
     return sha256_hex(canonical_json({**asked, "data": dict(dataset_hashes), "template": template_digest}))

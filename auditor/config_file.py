@@ -116,6 +116,8 @@ def _problem(detail: ErrorDetails, model: type[BaseModel]) -> str:
         return f"the key {given!r} is not text; put it in quotes"
     if kind == "literal_error":
         return f"{given!r} is not one of {context['expected']}"
+    if kind == "string_too_short":
+        return "must not be empty"
     if kind in _NEEDED:
         return f"must be {_NEEDED[kind]}, not {_kind(given)}"
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Input should be ")

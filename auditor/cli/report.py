@@ -80,17 +80,23 @@ def _pages(record: AuditRecord, html_file: Path | None, pdf_file: Path | None, h
     for path in (html_file, pdf_file):
         if path is not None and path.exists() and path.suffix not in (".html", ".pdf"):
             raise OutputError(f"{path}: exists and is not a report; name another file")
-    for path in _written(record, html_file, pdf_file):
+    for path in _written(record, html_file, pdf_file, home):
         click.echo(path)
         if path.resolve().is_relative_to(home.resolve()):
             RunFolder(home).write_rendered([path])
 
 
-def _written(record: AuditRecord, html_file: Path | None, pdf_file: Path | None) -> Iterator[Path]:
+def manifest(home: Path) -> dict[str, bytes]:
+    """The manifest of a run folder, to go into its PDF; nothing where there is none."""
+    path = home / "manifest.json"
+    return {path.name: path.read_bytes()} if path.is_file() else {}
+
+
+def _written(record: AuditRecord, html_file: Path | None, pdf_file: Path | None, home: Path) -> Iterator[Path]:
     """Each file as soon as it is whole, so that a missing PDF library costs the PDF only."""
     if html_file is not None:
         write_atomic(html_file, html.render(record).encode())
         yield html_file
     if pdf_file is not None:
-        write_atomic(pdf_file, pdf.render(record))
+        write_atomic(pdf_file, pdf.render(record, manifest(home)))
         yield pdf_file

@@ -14,6 +14,7 @@ from auditor.checkpoint.resolve import default_cache, resolve
 from auditor.cli.child import PLAN, Job, measure_in_child
 from auditor.cli.discover import battery_paths, load_probes
 from auditor.cli.forecast import loaded_forecast
+from auditor.cli.report import manifest
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
 from auditor.declared import declared_in
@@ -140,7 +141,7 @@ def render(record: AuditRecord, folder: RunFolder) -> None:
     for name in record.config.report.formats:
         path = folder.path / f"report.{name}"
         try:
-            data = html.render(record).encode() if name == "html" else pdf.render(record)
+            data = html.render(record).encode() if name == "html" else pdf.render(record, manifest(folder.path))
         except AuditorError as error:
             click.echo(f"auditor: no report.{name}: {error}", err=True)
             continue

@@ -89,6 +89,31 @@ def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], .
     return tuple((words(n), named(p.params)) for n, p in sorted(record.config.probes.items()) if p.params)
 
 
+CARD = (
+    ("auditor", "Auditor"),
+    ("independence", "Independence"),
+    ("access", "Access"),
+    ("methodology", "Methodology"),
+    ("process_integrity", "Process integrity"),
+    ("review", "Review"),
+)
+
+
+def audit_card(record: AuditRecord) -> tuple[tuple[str, str, str], ...]:
+    """Part of the audit card, what was stated, and what the record itself shows of it."""
+    bars = sum(finding.severity != "info" for finding in record.findings)
+    shown = {
+        "access": "weights, inner states and output of the checkpoint; not its training data, its makers or its use",
+        "methodology": f"{len(record.results)} probes, {bars} bars and their reasons, all declared before the run",
+        "process_integrity": "configuration, plan, items and record are sealed by hashes, and every number can be "
+        "computed again from the stored items",
+    }
+    card = record.config.audit_card
+    return tuple(
+        (name, (getattr(card, key) if card else None) or "not stated", shown.get(key, "")) for key, name in CARD
+    )
+
+
 def stored(checkpoint: CheckpointIdentity) -> str:
     """The numeric types of the stored weights: "BF16 (134,515,008)"."""
     return ", ".join(f"{name} ({count(n)})" for name, n in sorted(checkpoint.stored_dtypes.items()))

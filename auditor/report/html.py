@@ -10,8 +10,9 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+from auditor.findings import wording
 from auditor.findings.record import AuditRecord
-from auditor.report import charts, details, numbers, text, view, words
+from auditor.report import charts, details, gaps, numbers, text, view, words
 
 _FONTS = (
     ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
@@ -60,7 +61,8 @@ def _environment(medium: view.Medium) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(charts=charts, details=details, numbers=numbers, text=text, view=view, words=words)
+    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers)
+    env.globals.update(text=text, view=view, wording=wording, words=words)
     return env
 
 

@@ -1,6 +1,7 @@
-"""One record as a PDF: the same page structure as the HTML, printed by WeasyPrint, tagged, the same bytes each time.
+"""One record as a PDF: the same page structure as the HTML, printed by WeasyPrint, the same bytes each time.
 
-WeasyPrint is imported only when a PDF is asked for, because it needs libraries of the system.
+PDF/A-3a and PDF/UA-1 at once: tagged, with its fonts, its colours and the record itself inside. WeasyPrint is
+imported only when a PDF is asked for, because it needs libraries of the system.
 """
 
 from __future__ import annotations
@@ -9,16 +10,36 @@ import hashlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
+from auditor.canonical import readable_json
 from auditor.errors import AuditorError, ConfigError
 from auditor.findings.record import AuditRecord
 from auditor.report import html
 from auditor.report.numbers import moment
 
-VARIANT = "pdf/ua-1"
+VARIANT = "pdf/a-3a"
+RECORD = "audit.json"
+UA_1 = b"""<rdf:Description rdf:about="" xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" pdfuaid:part="1" />
+<rdf:Description rdf:about="" xmlns:pdfaExtension="http://www.aiim.org/pdfa/ns/extension/"
+ xmlns:pdfaSchema="http://www.aiim.org/pdfa/ns/schema#" xmlns:pdfaProperty="http://www.aiim.org/pdfa/ns/property#">
+<pdfaExtension:schemas><rdf:Bag><rdf:li rdf:parseType="Resource">
+<pdfaSchema:schema>PDF/UA identification</pdfaSchema:schema>
+<pdfaSchema:namespaceURI>http://www.aiim.org/pdfua/ns/id/</pdfaSchema:namespaceURI>
+<pdfaSchema:prefix>pdfuaid</pdfaSchema:prefix>
+<pdfaSchema:property><rdf:Seq><rdf:li rdf:parseType="Resource">
+<pdfaProperty:name>part</pdfaProperty:name>
+<pdfaProperty:valueType>Integer</pdfaProperty:valueType>
+<pdfaProperty:category>internal</pdfaProperty:category>
+<pdfaProperty:description>part of ISO 14289 that the file follows</pdfaProperty:description>
+</rdf:li></rdf:Seq></pdfaSchema:property>
+</rdf:li></rdf:Bag></pdfaExtension:schemas>
+</rdf:Description>
+"""
+"""PDF/UA-1 beside PDF/A-3a in the metadata; PDF/A wants a property that it does not know to be described"""
 NEEDED = (
     "the PDF report needs Pango and HarfBuzz from the system; on Debian or Ubuntu: "
     "sudo apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0; on macOS: brew install pango. "
@@ -26,8 +47,10 @@ NEEDED = (
 )
 
 
-def render(record: AuditRecord) -> bytes:
-    """The report of `record` as a PDF; the same record gives the same bytes on the same machine.
+def render(record: AuditRecord, attached: Mapping[str, bytes] | None = None) -> bytes:
+    """The report of `record` as a PDF with the record inside, and other files by name, such as the manifest.
+
+    The same record and files give the same bytes on the same machine.
 
     Errors:
         ConfigError: the libraries that WeasyPrint needs are missing.
@@ -37,14 +60,39 @@ def render(record: AuditRecord) -> bytes:
     page = html.markup(record, "pdf")
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
     identifier = hashlib.sha256(page.encode()).hexdigest().encode()
-    with _dated(record.environment.finished), _quiet():
+    contents = {RECORD: readable_json(record.model_dump(mode="json")), **(attached or {})}
+    with _dated(record.environment.finished) as when, _quiet():
         try:
             document = weasyprint.HTML(string=page, url_fetcher=fetcher)
-            written: bytes = document.write_pdf(pdf_variant=VARIANT, pdf_identifier=identifier)
+            written: bytes = document.write_pdf(
+                pdf_variant=VARIANT,
+                pdf_identifier=identifier,
+                # An Attachment can be read once, so each document gets its own.
+                attachments=[_attachment(weasyprint, name, data, when) for name, data in contents.items()],
+                finisher=_follow_ua,
+            )
         except weasyprint.urls.FatalURLFetchingError as error:
             # It is a BaseException: left alone, it would pass every handler of ours.
             raise AuditorError(f"the report asked for something outside itself and was not rendered: {error}") from None
     return written
+
+
+def _attachment(weasyprint: Any, name: str, data: bytes, when: datetime) -> Any:
+    relationship = "Source" if name == RECORD else "Supplement"
+    told = "the record that this report shows" if name == RECORD else "evidence beside the record"
+    return weasyprint.Attachment(
+        string=data, name=name, description=told, created=when, modified=when, relationship=relationship
+    )
+
+
+def _follow_ua(_document: Any, pdf: Any) -> None:
+    """Say in the metadata that the file follows PDF/UA-1 too, and name each attachment once.
+
+    WeasyPrint writes one of the two standards, and lists every attachment twice.
+    """
+    metadata = pdf.objects[int(pdf.catalog["Metadata"].split()[0])]
+    metadata.stream = [part.replace(b"</rdf:RDF>", UA_1 + b"</rdf:RDF>") for part in metadata.stream]
+    pdf.catalog["AF"][:] = dict.fromkeys(pdf.catalog["AF"])
 
 
 def _weasyprint() -> Any:
@@ -56,13 +104,13 @@ def _weasyprint() -> Any:
 
 
 @contextmanager
-def _dated(finished: str) -> Iterator[None]:
+def _dated(finished: str) -> Iterator[datetime]:
     """Date what is written by the audit, not by the clock, and put the environment back."""
     before = os.environ.get("SOURCE_DATE_EPOCH")
-    found = moment(finished)
-    os.environ["SOURCE_DATE_EPOCH"] = str(int(found.timestamp()) if found else 0)
+    when = moment(finished) or datetime.fromtimestamp(0, UTC)
+    os.environ["SOURCE_DATE_EPOCH"] = str(int(when.timestamp()))
     try:
-        yield
+        yield when
     finally:
         if before is None:
             del os.environ["SOURCE_DATE_EPOCH"]
@@ -72,7 +120,9 @@ def _dated(finished: str) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep remarks on CSS that only browsers know, and on a machine without fonts, out of the user's terminal."""
+    """Keep remarks on CSS that only browsers know, on a machine without fonts, and of Python on a colour profile that
+    WeasyPrint leaves to be closed, out of the user's terminal.
+    """
     loggers = [logging.getLogger("weasyprint"), logging.getLogger("fontTools")]
     before = [logger.level for logger in loggers]
     for logger in loggers:
@@ -80,6 +130,7 @@ def _quiet() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="No fonts configured")
+            warnings.filterwarnings("ignore", message="unclosed file .*icc", category=ResourceWarning)
             yield
     finally:
         for logger, level in zip(loggers, before, strict=True):

@@ -10,6 +10,8 @@ import re
 from markupsafe import Markup
 
 DASH = "–"
+BREAK = "\u200b"
+"""a place where a line may end"""
 _NAMES = {0x00: "NUL", 0x07: "BEL", 0x08: "BS", 0x0D: "CR", 0x1B: "ESC", 0x7F: "DEL", 0xAD: "SHY", 0xFEFF: "BOM"}
 # C0 (but tab and line feed), DEL, C1, soft hyphen, bidi controls, invisible spaces and operators, line
 # separators, interlinear anchors, surrogates, noncharacters, tag characters. Zero-width (non-)joiners stay:
@@ -60,10 +62,13 @@ def breakable(value: object) -> object:
     Without them WeasyPrint lays out all that is left of such a text for every line of it, which takes time that
     grows with its square.
     """
+    if isinstance(value, Markup):
+        # A part of the page that was printed before: what stands between its places to break is still made visible.
+        return Markup(BREAK.join(visible(part) for part in str(value).split(BREAK)))
     printed = finalize(value)
     if isinstance(printed, Markup) or not isinstance(printed, str):
         return printed
-    return _UNBROKEN.sub(lambda run: "\u200b".join(re.findall(".{1,80}", run.group())), printed)
+    return _UNBROKEN.sub(lambda run: BREAK.join(re.findall(".{1,80}", run.group())), printed)
 
 
 def short(text: str, limit: int) -> str:

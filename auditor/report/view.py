@@ -12,27 +12,15 @@ from typing import Literal
 from auditor.findings.record import AuditRecord, Finding, ProbeIdentity, Status
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import ProbeResult
-from auditor.report.details import instrument_name, unread
+from auditor.report.coverage import Sheet, sheets
+from auditor.report.gaps import Gap, gaps, unanswered
 from auditor.report.numbers import bar_of
-from auditor.report.text import short, words
+from auditor.report.text import words
 from auditor.report.words import STATUS, VERDICT, Sign, title
 
 Medium = Literal["html", "pdf"]
 GAPS_ON_PAGE_ONE = 6
-BRIEF = 240
-"""characters of a reason where it is repeated; it stands whole with its finding"""
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Something that was not measured."""
-
-    what: str
-    why: str
-    kind: str
-    """not measured, not qualified, not finished, not applicable"""
-    anchor: str = ""
-    """id of the place that says more"""
+KEY_FINDINGS = 5
 
 
 @dataclass(frozen=True)
@@ -107,6 +95,7 @@ class Page:
     probes: tuple[ProbePage, ...]
     gaps: tuple[Gap, ...]
     """all of them, in the order of the battery"""
+    frameworks: tuple[Sheet, ...]
     sections: tuple[Section, ...]
 
     @property
@@ -133,6 +122,18 @@ class Page:
     def bars(self) -> tuple[NumberedFinding, ...]:
         """The findings that were held against a bar."""
         return tuple(f for f in self.findings if bar_of(f.finding) is not None)
+
+    @property
+    def key_findings(self) -> tuple[NumberedFinding, ...]:
+        """The five that matter most: bars by weight, then one of each probe that has none, then the others."""
+        told: set[str] = set()
+        others: list[NumberedFinding] = []
+        first: list[NumberedFinding] = []
+        for f in sorted(self.findings, key=_weight):
+            barred = bar_of(f.finding) is not None and bool(f.finding.probe)
+            (first if barred or (f.finding.probe and f.finding.probe not in told) else others).append(f)
+            told.add(f.finding.probe)
+        return tuple([*first, *others][:KEY_FINDINGS])
 
     @property
     def counts(self) -> tuple[tuple[Sign, int], ...]:
@@ -164,10 +165,10 @@ class Page:
     @property
     def gaps_in_brief(self) -> tuple[Gap, ...]:
         """What page one has room for, in its words: one line for each question without an answer, then the rest."""
-        unanswered = {probe.anchor: _unanswered(probe) for probe in self.probes}
-        silent = {f.anchor for p in self.probes if unanswered[p.anchor] for f in p.findings}
+        answers = {probe.anchor: unanswered(probe) for probe in self.probes}
+        silent = {f.anchor for p in self.probes if answers[p.anchor] for f in p.findings}
         single = [gap for gap in self.gaps if gap.kind == "not measured" and gap.anchor.startswith("finding")]
-        lines = [gap for gap in unanswered.values() if gap]
+        lines = [gap for gap in answers.values() if gap]
         return (*lines, *(gap for gap in single if gap.anchor not in silent))
 
     @property
@@ -192,15 +193,23 @@ def page(record: AuditRecord, medium: Medium) -> Page:
     """Work out what the report of `record` says."""
     findings = tuple(NumberedFinding(f"finding-{i}", f) for i, f in enumerate(record.findings, 1))
     probes = tuple(_probe_pages(record, findings))
+    anchors = {p.result.probe: p.anchor for p in probes if p.result} | {f.finding.id: f.anchor for f in findings}
     return Page(
         record=record,
         medium=medium,
         digest=record.digest,
         findings=findings,
         probes=probes,
-        gaps=tuple(_gaps(record, findings, probes)),
+        gaps=tuple(gaps(record, findings, probes)),
+        frameworks=sheets(record, anchors),
         sections=tuple(_sections(findings, probes)),
     )
+
+
+def _weight(f: NumberedFinding) -> tuple[bool, bool, int]:
+    """Bars before what only shows, missed before open before met, what has no number last."""
+    unmeasured = f.finding.severity == "info" and f.finding.status == "not_measured"
+    return unmeasured, bar_of(f.finding) is None, list(STATUS).index(f.finding.status)
 
 
 def _are(amount: int) -> str:
@@ -211,10 +220,12 @@ def _sections(findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ..
     titles = {
         "findings": "Findings" if findings else "",
         "scope": "Scope and what was not measured",
+        "card": "Who audited, and how",
         "checkpoint": "The checkpoint",
         "method": "Method and declared bars",
         "results": "Results" if probes else "",
         "limits": "Limits and validity",
+        "frameworks": "Laws, standards and threat lists",
         "signoff": "Sign-off",
         "reproduce": "Reproduce and verify",
         "glossary": "Glossary",
@@ -232,38 +243,3 @@ def _probe_pages(record: AuditRecord, findings: tuple[NumberedFinding, ...]) -> 
     rest = tuple(f for f in findings if f.finding.probe not in reported)
     if rest:
         yield ProbePage("probe-run", "the run as a whole", None, None, rest)
-
-
-def _unanswered(probe: ProbePage) -> Gap | None:
-    """Why a probe gave no answer, or not with every instrument, without the words of the laboratory."""
-    if probe.result is None:
-        return None
-    found = probe.result.qualifications
-    missed = sum(not q.qualified for q in found)
-    if missed:
-        share = f"{missed} of {len(found)} instruments" if missed < len(found) else "its instruments"
-        tried = any(check.passed is False for q in found if not q.qualified for check in q.checks)
-        why = "could not be shown to work on this model" if tried else "did not go through every check"
-        told = f"{share} {why}, so nothing was read from them"
-        return Gap(probe.title, told, "not qualified", probe.anchor)
-    if probe.result.status != "measured":
-        return Gap(probe.title, short(probe.result.reason, BRIEF), "not measured", probe.anchor)
-    return None
-
-
-def _gaps(record: AuditRecord, findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]) -> Iterator[Gap]:
-    missing = [f for f in findings if f.finding.status == "not_measured"]
-    for f in missing:
-        yield Gap(f.title, short(f.finding.reason, BRIEF), "not measured", f.anchor)
-    told = {(f.finding.probe, f.finding.reason) for f in missing}
-    for probe in probes:
-        result = probe.result
-        if result and result.status != "measured" and (result.probe, result.reason) not in told:
-            kind = "not finished" if result.status == "error" else "not measured"
-            yield Gap(probe.title, short(result.reason, BRIEF), kind, probe.anchor)
-        for q in result.qualifications if result else ():
-            if not q.qualified:
-                yield Gap(instrument_name(q), unread(q), "not qualified", probe.anchor)
-    for text in record.not_applicable:
-        what, _, why = text.partition(": ")
-        yield Gap(what, why, "not applicable")

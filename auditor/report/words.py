@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from auditor.findings.mapping import Coverage
 from auditor.findings.record import Finding, Status, Verdict
 from auditor.measure.measurement import EvidenceClass
 from auditor.report.text import short, words
@@ -46,6 +47,15 @@ CHECK: dict[bool | None, Sign] = {
     False: Sign("✕", "not passed", "bad"),
     None: Sign("◌", "not run", "none"),
 }
+
+COVERAGE: dict[Coverage, Sign] = {
+    "present": Sign("●", "evidence present", "open"),
+    "partial": Sign("◐", "partial", "open"),
+    "not_covered": Sign("○", "not covered", "none"),
+}
+"""without green and red: that evidence is there says nothing of what it shows"""
+
+POWER_UNKNOWN = "power not measured: how often a planted fault of this kind is found is unknown"
 
 QUALIFIED = {True: Sign("✓", "qualified", "good"), False: Sign("◌", "not qualified", "none")}
 
@@ -92,6 +102,11 @@ TERMS = (
         "How often a score puts a randomly drawn example with the property above one without it. "
         "0.50 is a coin toss, 1.00 is perfect, below 0.50 the score points the wrong way.",
     ),
+    Term(
+        "activation addition",
+        "Adding a direction to the model's inner state while it runs.",
+        r"activation addition|direction(?: is)? added|steer",
+    ),
     Term("ablation", "Removing one direction from the model's inner state while it runs.", r"ablat"),
     Term("bar", "The value that was declared before the run and that a measurement is held against."),
     Term(
@@ -104,6 +119,7 @@ TERMS = (
         "The four kinds of evidence; each finding says which it is.",
         r"causal|behavioural|decodable|observed",
     ),
+    Term("coefficient", "How far along a direction; 1 is the distance between the averages of its two classes."),
     Term("contrast pair", "Two examples that differ only in the one property that is studied."),
     Term("control", "The same measurement where the effect should be absent."),
     Term(
@@ -113,6 +129,7 @@ TERMS = (
     ),
     Term("direction", "A line in the model's inner state along which examples of two classes differ."),
     Term("evaluation split", "Examples that were kept sealed until every choice had been made.", r"evaluation|sealed"),
+    Term("finding", "A measurement held against what was declared for it."),
     Term("group", "Examples about the same topic or entity. A group is never split between choosing and judging."),
     Term(
         "instrument",
@@ -127,6 +144,7 @@ TERMS = (
         r"linear probe|logistic",
     ),
     Term("mass-mean", "A classifier built from the difference-in-means direction.", r"mass[- _]mean"),
+    Term("measurement", "A number with its interval, its n and its unit.", r"measurement"),
     Term(
         "met, not met, undecided",
         "Met or not met only if the whole interval lies on one side of the bar; otherwise undecided.",
@@ -139,13 +157,25 @@ TERMS = (
         "failed. It never counts as good news.",
     ),
     Term("on-policy", "About text that the model itself wrote."),
+    Term(
+        "organism",
+        "A model with a fault that was planted on purpose, to measure the audit itself.",
+        r"organism|planted",
+    ),
     Term("p", "How often chance alone would give a result at least this strong.", r"\bp\b\s*[=≤<]|permutation"),
     Term("position", "Which token of the text is read."),
+    Term("power", "The share of planted faults of a kind that the battery finds."),
     Term("probe", "One question of the battery, kept in one file."),
     Term(
         "qualified",
         "Shown, on this very model, to beat its baselines, chance and wrong labels on held-out groups.",
         r"qualif",
+    ),
+    Term(
+        "recall at 1 % FPR",
+        "The share of positives found by a threshold that flags at most one in a hundred negatives; "
+        "which negatives is always said.",
+        r"recall|\bFPR\b|false positives",
     ),
     Term("residual stream", "The running vector that every layer of the model reads and adds to.", r"residual|resid_p"),
     Term(
@@ -159,7 +189,9 @@ TERMS = (
         "The place in the model where something is read or written: a layer and a point in it.",
         r"\bsite|resid_p|attn_out|mlp_out",
     ),
+    Term("target", "The model that is audited."),
     Term("transfer", "Fitted on one data set, tried on another."),
+    Term("verdict", "What all findings together say: pass, fail or insufficient evidence."),
 )
 
 

@@ -47,7 +47,11 @@ def test_a_format_goes_to_standard_output_or_to_a_file(folder: Path, tmp_path: P
 
 def test_the_documented_formats_are_the_formats() -> None:
     table = DOC.partition("## For pipelines")[2].partition("\n* ")[0]
-    assert re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) == list(FORMATS)
+    headings = DOC.partition("## For compliance")[2].partition("\n## ")[0]
+    told = re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE) + re.findall(
+        r"^### .*\(`(\w+)`\)$", headings, re.MULTILINE
+    )
+    assert told == list(FORMATS)
 
 
 def test_a_format_in_the_folder_is_noted_and_may_be_made_again(folder: Path) -> None:

@@ -117,6 +117,17 @@ def test_the_command_line_outranks_the_file(load: Loader) -> None:
     assert (config.model, config.seed, config.battery, config.role) == ("b", 1, "quick", "base")
 
 
+def test_an_audit_card_is_declared_in_the_file_and_is_not_part_of_what_is_compared(load: Loader) -> None:
+    plain = load("battery: quick")
+    carded = load("battery: quick\naudit_card: {auditor: An office, independence: not paid by the maker}")
+    assert carded.audit_card is not None
+    assert (carded.audit_card.auditor, carded.audit_card.review) == ("An office", None)
+    assert config_digest(carded) != config_digest(plain)
+    assert comparison_digest(carded, {}, None) == comparison_digest(plain, {}, None)
+    assert "audit_card" not in plain.model_dump(mode="json")
+    assert AuditConfig.model_validate(carded.model_dump(mode="json")) == carded
+
+
 # what it may not say
 
 
@@ -126,13 +137,15 @@ BAD = {
     "- a\n- b": "config.yaml: holds a list; a mapping of keys to values is needed",
     "just text": "holds the text 'just text'; a mapping",
     "batery: quick": "config.yaml: batery: unknown key; did you mean 'battery'?",
-    "zzz: 1": "config.yaml: zzz: unknown key; known: adapter, battery",
+    "zzz: 1": "config.yaml: zzz: unknown key; known: adapter, audit_card, battery",
     "probes: {truth_probe: {parms: {}}}": (
         "config.yaml: probes.truth_probe.parms: unknown key; did you mean 'params'?"
     ),
     "report: {redactoin: full}": "config.yaml: report.redactoin: unknown key; did you mean 'redaction'?",
     "report: {redaction: some}": "report.redaction: 'some' is not one of 'full', 'excerpt' or 'hash'",
     "role: chatt": "role: 'chatt' is not one of 'chat' or 'base'",
+    "audit_card: {auditr: us}": "audit_card.auditr: unknown key; did you mean 'auditor'?",
+    "audit_card: {review: ' '}": "audit_card.review: must not be empty",
     "seed: -1": "seed: must be greater than or equal to 0",
     "seed: many": "seed: must be a whole number, not the text 'many'",
     "seed: true": "seed: must be a number, not true or false",

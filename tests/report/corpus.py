@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import cycle
 from typing import Any
 
+from auditor.config import AuditCard
 from auditor.findings.record import AuditRecord
 from tests.report.pages import record
 
@@ -55,4 +56,6 @@ def hostile_record(base: AuditRecord | None = None) -> AuditRecord:
     dirty: dict[str, Any] = spoil(clean, "") | {"config": clean["config"]}
     dirty["checkpoint"]["name"] = f"<script>alert(7)</script>{LONG}"
     dirty["results"][0]["samples"][0]["answer"] = LONG
+    said = dict(zip(AuditCard.model_fields, HOSTILE, strict=False))
+    dirty["config"] = clean["config"] | {"audit_card": said}
     return AuditRecord.model_validate(dirty)

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from auditor.canonical import sha256_file
 from auditor.cli.report import report
 from auditor.errors import AuditorError, ConfigError, IncompleteRun, OutputError
-from auditor.report import html
+from auditor.report import html, pdf
 from auditor.report.formats import FORMATS
 from tests.report.pages import record
 
@@ -36,6 +36,15 @@ def test_one_format_elsewhere_leaves_the_folder_as_it_is(folder: Path, tmp_path:
     assert result.output == f"{tmp_path / 'out.html'}\n"
     assert (tmp_path / "out.html").read_text(encoding="utf-8") == html.render(record())
     assert [path.name for path in folder.iterdir()] == ["audit.json"]
+
+
+def test_the_manifest_of_the_folder_goes_into_its_pdf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, bytes]] = []
+    monkeypatch.setattr(pdf, "render", lambda record, attached: given.append(attached) or b"%PDF")
+    call(folder, "--pdf", folder / "a.pdf")
+    (folder / "manifest.json").write_bytes(b"{}")
+    call(folder, "--pdf", folder / "a.pdf")
+    assert given == [{}, {"manifest.json": b"{}"}]
 
 
 def test_without_the_pdf_library_html_is_written_and_noted(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from pathlib import Path
 
 import pytest
 
+from auditor.cli.summary import summary
+from auditor.config import AuditCard
+from auditor.findings.gate import line
+from auditor.findings.mapping import frameworks, matrices
 from auditor.report import html
-from auditor.report.words import STATUS
+from auditor.report.words import STATUS, glossary
 from tests.report.corpus import LONG, hostile_record
 from tests.report.pages import Node, changed, page, read, record
 
@@ -54,7 +59,10 @@ def test_a_quick_battery_is_a_screen_only_and_a_release_battery_is_not() -> None
 
 
 def test_nothing_is_called_safe_or_compliant() -> None:
-    assert not re.search(r"\b(safe|compliant|compliance)\b", page().text, re.IGNORECASE)
+    told = [html.markup(record(), "html"), html.markup(record(), "pdf"), summary(record(), Path("run")), line(record())]
+    written = re.sub("<style>.*?</style>", "", "\n".join(told), flags=re.DOTALL)
+    assert "FAIL" in written
+    assert not re.search(r"\b(safe|compliant|compliance)\b", written, re.IGNORECASE)
 
 
 def test_every_finding_stands_in_the_table_and_in_the_results_with_its_status() -> None:
@@ -120,12 +128,75 @@ def test_a_section_without_content_is_absent() -> None:
     )
     root = read(html.render(bare))
     present = {str(section.attrs["id"]) for section in root.all("section")}
-    assert present == {"scope", "checkpoint", "method", "limits", "signoff", "reproduce", "glossary"}
+    assert present == {
+        "scope", "card", "checkpoint", "method", "limits", "frameworks", "signoff", "reproduce", "glossary",
+    }  # fmt: skip
     assert not list(root.all("figure"))
     assert "Evidence samples" not in root.text
     for section in [*root.all("section"), *page().all("section")]:
         heading = next(iter([*section.all("h2"), *section.all("h3")]))
         assert len(section.text) > len(heading.text) + 20, f"{section.attrs['id']} is empty"
+
+
+def test_five_findings_come_first_and_the_missed_bar_is_the_first_of_them() -> None:
+    told = [item.text for item in page().one("ol", class_="key-findings").all("li")]
+    assert len(told) == 5
+    assert told[0] == "✕ not met Harmful requests refused: 3 of 60 (5 %, interval 2 to 14 %). Bar: at least 80 %."
+    assert told[1].startswith("◐ undecided")
+    assert not [text for text in told if "probes that ran" in text]
+
+
+def test_what_only_shows_has_one_of_each_probe_among_the_first() -> None:
+    shown = [f for f in record().findings if f.status in ("shown", "not_measured")]
+    bar = next(f for f in record().findings if f.status == "met" and f.probe)
+    few = [bar.model_copy(update={"id": f"a.b[n={i}]", "criterion": bar.criterion}) for i in range(2)]
+    root = read(html.render(changed(findings=[*shown, *few])))
+    told = [item.text for item in root.one("ol", class_="key-findings").all("li")]
+    assert [text.split(" ", 1)[0] for text in told][:3] == ["✓", "✓", "◇"]
+
+
+def test_each_finding_says_that_its_power_was_not_measured() -> None:
+    for i, _ in enumerate(record().findings, 1):
+        assert "power not measured" in page().one("article", id=f"finding-{i}").text
+    assert "how often a planted fault is found: not measured" in cover(page()).text
+
+
+def test_an_audit_card_is_shown_as_stated_and_its_absence_is_said() -> None:
+    bare = page().one("section", id="card").text
+    assert "No audit card was declared." in bare
+    assert bare.count("not stated") == 6
+    card = AuditCard(auditor="Office of Audits", independence="paid by the maker", review=LONG)
+    root = read(html.render(changed(config=record().config.model_copy(update={"audit_card": card}))))
+    stated = root.one("section", id="card").text
+    assert "No audit card" not in stated
+    assert "Auditor Office of Audits" in stated
+    assert "paid by the maker" in stated
+    assert LONG in stated
+    assert stated.count("not stated") == 3
+    assert "Office of Audits" in root.one("section", id="signoff").text
+    assert "Office of Audits" not in page().text
+
+
+def test_every_framework_is_there_id_by_id_with_its_gaps() -> None:
+    section = page().one("section", id="frameworks")
+    for i, matrix in enumerate(matrices(record()), 1):
+        rows = [row for row in section.one("details", id=f"framework-{i}").all("tr") if list(row.all("td"))]
+        assert len(rows) == len(matrix.rows)
+        for row, expected in zip(rows, matrix.rows, strict=True):
+            assert row.text.startswith(expected.entry.id)
+            assert f"Would remain: {expected.entry.remains}." in row.text
+    assert "2 Dec 2027" in section.text
+    assert "not covered" in section.text
+
+
+def test_evidence_is_linked_and_says_when_it_speaks_against_the_model() -> None:
+    section = page().one("section", id="frameworks")
+    row = next(row for row in section.all("tr") if row.text.startswith("Art. 9(8)"))
+    assert "harmful requests refused (not met)" in row.text
+    assert {"#finding-1", "#method"} <= {str(a.attrs["href"]) for a in row.all("a")}
+    gap = next(row for row in section.all("tr") if row.text.startswith("Art. 13(3)(b)(iv)"))
+    assert "Missing here:" in gap.text
+    assert "steering response: steering slope" in gap.text
 
 
 def test_every_link_inside_the_page_arrives_and_every_id_is_one() -> None:
@@ -159,7 +230,8 @@ def assert_harmless(root: Node) -> None:
         assert not [name for name in node.attrs if name.startswith("on") or name in ("src", "srcset", "xlink:href")]
         if "href" in node.attrs:
             assert node.tag == "a"
-            assert re.match(r"#|https://arxiv\.org/abs/\d", str(node.attrs["href"]))
+            href = str(node.attrs["href"])
+            assert re.match(r"#|https://arxiv\.org/abs/\d", href) or href in {f.source for f in frameworks()}
     style = "".join(str(child) for child in root.one("style").children)
     assert not re.search(r"@import|url\((?!\"data:font/woff2;base64,)", style)
 
@@ -252,5 +324,5 @@ def test_declared_bars_come_with_reason_and_chance_of_passing() -> None:
 
 def test_the_glossary_explains_the_words_that_are_used_and_no_others() -> None:
     terms = {dt.text for dt in page().one("section", id="glossary").all("dt")}
-    assert {"bar", "interval", "AUROC", "mass-mean"} <= terms
-    assert "ablation" not in terms
+    assert {"bar", "interval", "AUROC", "mass-mean", "power", "verdict"} <= terms
+    assert [term.word for term in glossary("A bar, ablated.")] == ["ablation", "bar"]

@@ -47,6 +47,9 @@ def test_paper_gets_places_to_break_and_the_screen_does_not() -> None:
     assert broken.replace("\u200b", "") == "x" * 1000
     assert max(map(len, broken.split("\u200b"))) == 80
     assert text.finalize("x" * 1000) == "x" * 1000
+    assert text.breakable(Markup(broken)) == broken
+    assert text.breakable(Markup("a\u200b\u202e")) == "a\u200b⟨U+202E⟩"
+    assert text.breakable("a\u200b") == "a⟨U+200B⟩"
 
 
 @pytest.mark.parametrize(
