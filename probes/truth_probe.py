@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from auditor.config import Strict
+from auditor.config_data import LabelledData
 from auditor.measure.classifiers import RECIPES
 from auditor.measure.instrument import Candidate
 from auditor.measure.library import SELECTION, View
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 class Params(Strict):
     """What may be set in a config."""
 
-    fit_on: str = "truth_cities"
+    fit_on: LabelledData = "truth_cities"
     """the data set on which the probe is fitted, its layer chosen and its qualification decided"""
-    transfer_to: tuple[str, ...] = (
+    transfer_to: tuple[LabelledData, ...] = (
         "truth_translations",
         "truth_companies",
         "truth_animals",
@@ -53,9 +54,10 @@ def run(bench: Bench, params: Params) -> None:
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
     instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in RECIPES}
-    affirmed, negated = (View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated"))
+    sides = [View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated")]
+    affirmed, negated = (tuple(side for side in (one,) if bench.has(side)) for one in sides)
     others = tuple(View(name) for name in params.transfer_to)
-    bench.transfer(chosen[best], rows=(view, affirmed, *others), columns=(view, affirmed, negated, *others))
+    bench.transfer(chosen[best], rows=(view, *affirmed, *others), columns=(view, *affirmed, *negated, *others))
     instruments[best].read("truth_auroc")
 
 
