@@ -101,7 +101,9 @@ def _check_names(
 
 
 def _read(name: str, declared: DataSet, root: Path, place: str, hub: DataHub | None) -> tuple[DataSet, Dataset]:
-    files, examples, told = [], [], {}
+    files: list[DataFile] = []
+    examples: list[Example] = []
+    told: dict[str, str] = {}
     for i, given in enumerate(declared.files):
         where = f"{place}.files.{i}"
         file = with_preset(given, where)
@@ -185,7 +187,9 @@ def _groups(examples: tuple[Example, ...]) -> str:
     rows = {(example.group, example.pair or example.id) for example in examples}
     if len(rows) == len(groups):
         return f"{len(groups)}, one for each row: rows were treated as independent; near-duplicates may straddle splits"
-    return f"{len(groups)}, the largest of {max(groups.values())} examples"
+    alone = len(groups) - len({group for group, n in Counter(group for group, _ in rows).items() if n > 1})
+    single = f", {alone} of them of one row, which is treated as independent" if alone else ""
+    return f"{len(groups)}, the largest of {max(groups.values())} examples{single}"
 
 
 def found_wrong(examples: tuple[Example, ...]) -> Iterator[str]:

@@ -85,18 +85,17 @@ def _require_columns(file: DataFile, table: Table, place: str) -> None:
 def _examples(file: DataFile, row: Row, where: str, number: tuple[str, int]) -> Iterator[Example]:
     """One example, or the two of a contrast pair."""
     prefix, count = number
-    parts = {part: _cell(row, column, where) for part, column in file.columns.items() if part != "label"}
+    parts: dict[str, str] = {str(part): text for part, text in file.values.items()}
+    parts |= {part: _cell(row, column, where) for part, column in file.columns.items() if part != "label"}
     own = prefix + parts.pop("id", str(count))
-    group = parts.pop("group", own)
-    texts = {"prompt": parts.pop("prompt", ""), "completion": parts.pop("completion", "")}
-    common = {**{str(part): text for part, text in file.values.items()}, **parts, "group": group}
+    parts = {"prompt": "", "group": own, **parts}
     if file.options is None:
-        made = [Example(id=own, label=_label(file, row, where), chat=file.chat, **texts, **common)]
+        made = [Example(id=own, label=_label(file, row, where), chat=file.chat, **parts)]
     else:
-        prompt, *completions = _offered(file, texts["prompt"], row, where)
-        common["pair"] = own
+        prompt, *completions = _offered(file, parts.pop("prompt"), row, where)
+        parts["pair"] = own
         made = [
-            Example(id=f"{own}-{name}", prompt=prompt, completion=text, label=label, chat=file.chat, **common)
+            Example(id=f"{own}-{name}", prompt=prompt, completion=text, label=label, chat=file.chat, **parts)
             for name, label, text in zip(("positive", "negative"), (True, False), completions, strict=True)
         ]
     for example in made:

@@ -56,7 +56,7 @@ def read_table(path: Path, shown: str, kind: str, sha256: str = "") -> Table:
 
 def table_of(parsed: Iterator[tuple[str, Row]], shown: str, sha256: str) -> Table:
     """A table of rows from anywhere. Raises ConfigError for none, or more than MAX_ROWS."""
-    rows = []
+    rows: list[tuple[str, Row]] = []
     for row in parsed:
         if len(rows) == MAX_ROWS:
             raise ConfigError(f"{shown}: more than {MAX_ROWS:,} rows; take a part of it")

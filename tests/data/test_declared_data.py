@@ -87,6 +87,8 @@ def test_rows_that_are_groups_of_their_own_are_said_to_be_treated_as_independent
     assert "rows were treated as independent" in alone["mine"].card["groups"]
     _, grouped = declared(tmp_path, facts(GOOD))
     assert grouped["mine"].card["groups"] == "6, the largest of 2 examples"
+    _, mixed = declared(tmp_path, facts(GOOD), each | {"path": "each.csv"}, probes={"refusal_behaviour": {}})
+    assert "46, the largest of 2 examples, 40 of them of one row, which is treated" in mixed["mine"].card["groups"]
 
 
 def test_leakage_and_balance_are_checked_and_said(tmp_path: Path) -> None:
