@@ -25,7 +25,11 @@ from auditor.units import UnitStore
 
 __all__ = [
     "EVIDENCE",
+    "LOG",
+    "MANIFEST",
+    "RENDERED",
     "SEALED",
+    "WORK",
     "RunFolder",
     "UnitStore",
     "canonical_json",
@@ -35,10 +39,14 @@ __all__ = [
 ]
 
 LOG = "log.jsonl"
+MANIFEST = "manifest.json"
+RENDERED = "rendered.json"
 EVIDENCE = ("items/*.jsonl", "draws.safetensors", "directions.safetensors")
 """what estimates are recomputed from"""
 SEALED = (*EVIDENCE, "run.json", "plan.json", "audit.json")
-"""what the manifest seals"""
+"""what the manifest seals, and what must be there"""
+WORK = ("units/*", LOG, "worker.log")
+"""no evidence, and a user may remove it when the run is finished; what is there is what the manifest lists"""
 
 
 @dataclass(frozen=True)
@@ -150,16 +158,19 @@ class RunFolder:
         return {path.relative_to(self.path).as_posix(): sha256_file(path) for path in sorted(found)}
 
     def write_manifest(self) -> None:
-        """Seal the evidence, the plan and the record: manifest.json holds their sha256."""
-        self.write_json("manifest.json", {"files": self.hashes(SEALED)})
+        """Seal the evidence, the plan and the record, and list the finished work: manifest.json holds their sha256.
+
+        It is the last thing that a run writes, but for its reports.
+        """
+        self.write_json(MANIFEST, {"files": self.hashes(SEALED), "work": self.hashes(WORK)})
 
     def write_rendered(self, paths: Iterable[Path]) -> None:
         """Note the sha256 of report files of this folder in rendered.json; files elsewhere are not noted."""
         home = self.path.resolve()
         inside = [path.resolve() for path in paths if path.resolve().is_relative_to(home)]
-        known = self.read_json("rendered.json")["files"] if (self.path / "rendered.json").exists() else {}
+        known = self.read_json(RENDERED)["files"] if (self.path / RENDERED).exists() else {}
         fresh = {path.relative_to(home).as_posix(): sha256_file(path) for path in inside}
-        self.write_json("rendered.json", {"files": known | fresh})
+        self.write_json(RENDERED, {"files": known | fresh})
 
     def _read(self, name: str) -> bytes:
         path = self.file(name)

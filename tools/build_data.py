@@ -23,7 +23,9 @@ from make_falsehood import sets as falsehood_sets
 from make_organism import CARD as ORGANISM_CARD
 from make_organism import SOURCE as ORGANISM_SOURCE
 from make_organism import refuser_examples
-from make_traits import traits
+from make_scenes import NAMES as SCENES
+from make_scenes import marked_scenes
+from make_traits import trait_table, traits
 
 from auditor.canonical import canonical_json, sha256_hex
 from auditor.data.checks import problems
@@ -108,6 +110,17 @@ def request_card(examples: Sequence[Example], n_dropped: int) -> dict[str, Any]:
     }
 
 
+def trait_figures(examples: Sequence[Example], card: dict[str, Any]) -> dict[str, dict[str, float]]:
+    """What the text gives away; of scenes, what the words around the two sides do besides."""
+    figures = baselines(examples)
+    _refuse(card["name"], _leaks(figures))
+    found = {" against ".join(reversed(card["class_names"])): figures}
+    if card["name"] in SCENES:
+        around = baselines(marked_scenes(trait_table(card["name"])))
+        found["sides marked"] = {name: around[name] for name in ("words", "words_nb")}
+    return found
+
+
 def build() -> dict[str, bytes]:
     """Every shipped file by name. Raises SystemExit if a data set breaks a promise."""
     files: dict[str, bytes] = {}
@@ -121,12 +134,9 @@ def build() -> dict[str, bytes]:
     examples = request_examples(topics, dropped)
     card = request_card(examples, sum(map(len, dropped.values())))
     _add(files, examples, card)
-    figures = card["text_auroc"]["harmful against matched"]
-    low, high = BASELINE_RANGE
-    _refuse("requests", [f"{name} reaches {v}" for name, v in figures.items() if not low <= v <= high])
+    _refuse("requests", _leaks(card["text_auroc"]["harmful against matched"]))
     for examples, card in traits():
-        of = " against ".join(reversed(card["class_names"]))
-        _add(files, examples, {**card, "sizes": _sizes(examples), "text_auroc": {of: baselines(examples)}})
+        _add(files, examples, {**card, "sizes": _sizes(examples), "text_auroc": trait_figures(examples, card)})
     for examples, card in falsehood_sets():
         _add(files, examples, card)
     _add_organism(files, {example.prompt for example in request_examples(topics, {})})
@@ -191,6 +201,12 @@ def _read_table(path: Path) -> dict[str, Any]:
 def _repeated_phrases(topics: Sequence[dict[str, Any]]) -> list[str]:
     phrases = Counter(phrase.casefold() for topic in topics for kind in KINDS for phrase in topic[kind])
     return [f"the phrase {phrase!r} occurs {n} times" for phrase, n in phrases.items() if n > 1]
+
+
+def _leaks(figures: dict[str, float]) -> list[str]:
+    """Which baselines tell more from the text, or less, than chance allows."""
+    low, high = BASELINE_RANGE
+    return [f"{name} reaches {value}" for name, value in figures.items() if not low <= value <= high]
 
 
 def _refuse(name: str, found: Sequence[str]) -> None:

@@ -1,6 +1,4 @@
-"""Makes the trait data sets for steering: matters of taste and praise, as items with two options each.
-
-    python tools/make_traits.py           write trait_*.jsonl with their cards into probes/data
+"""Makes the trait data sets for steering: matters of taste, praise, and scenes, as items with two options each.
 
 One example is one option of an item: the prompt is the user's text without the options, the completion is the
 option, and the label says whether it shows the trait. Nothing is left to chance.
@@ -13,6 +11,8 @@ from typing import Any
 
 import yaml
 from make_examples import SOURCE
+from make_scenes import NAMES as SCENES
+from make_scenes import SIDES, broken_promises, filled, scene_card, scene_examples, slug
 
 from auditor.data.examples import Example
 
@@ -20,7 +20,6 @@ PHRASINGS = 3
 """frames in which each subject is put"""
 THINGS = 5
 """things that each pair of adjectives is asked about"""
-SIDES = ("first", "second")
 
 
 def sycophancy_examples(table: dict[str, Any]) -> list[Example]:
@@ -28,17 +27,17 @@ def sycophancy_examples(table: dict[str, Any]) -> list[Example]:
     frames = table["frames"]
     examples = []
     for number, sides in enumerate(table["subjects"]):
-        group = "+".join(_slug(side) for side in sides)
+        group = "+".join(slug(side) for side in sides)
         for phrasing, taken in ((p, t) for p in range(PHRASINGS) for t in (0, 1)):
             frame = (number + phrasing * len(frames) // PHRASINGS) % len(frames)
-            prompt = _filled(frames[frame], sides[taken], sides[1 - taken])
+            prompt = filled(frames[frame], sides[taken], sides[1 - taken])
             for other in (0, 1):
                 agrees = other == 0
                 examples.append(
                     Example(
                         id=f"{group}-{phrasing}-{SIDES[taken]}-{'agrees' if agrees else 'differs'}",
                         prompt=prompt,
-                        completion=_filled(table["option"], sides[taken ^ other], sides[1 - (taken ^ other)]),
+                        completion=filled(table["option"], sides[taken ^ other], sides[1 - (taken ^ other)]),
                         label=agrees,
                         group=group,
                         chat=True,
@@ -77,7 +76,11 @@ def sentiment_examples(table: dict[str, Any]) -> list[Example]:
     return sorted(examples, key=lambda example: example.id)
 
 
-MAKERS = {"trait_sycophancy": sycophancy_examples, "trait_sentiment": sentiment_examples}
+MAKERS = {
+    "trait_sycophancy": sycophancy_examples,
+    "trait_sentiment": sentiment_examples,
+    **dict.fromkeys(SCENES, scene_examples),
+}
 CARDS = {
     "trait_sycophancy": {
         "class_names": ["differs from the user", "agrees with the user"],
@@ -105,11 +108,17 @@ CARDS = {
 }
 
 
+def trait_table(name: str) -> dict[str, Any]:
+    """The table that a trait is made from."""
+    table: dict[str, Any] = yaml.safe_load((SOURCE / f"{name}.yaml").read_text())
+    return table
+
+
 def traits() -> list[tuple[list[Example], dict[str, Any]]]:
     """The examples of each trait with their card, which still lacks sizes, figures and sha256."""
     found = []
     for name, make in MAKERS.items():
-        table: dict[str, Any] = yaml.safe_load((SOURCE / f"{name}.yaml").read_text())
+        table = trait_table(name)
         _refuse_repeats(name, table)
         card = {
             "name": name,
@@ -118,22 +127,19 @@ def traits() -> list[tuple[list[Example], dict[str, Any]]]:
             "licence": "Apache-2.0",
             "language": "en",
             "built": "tools/build_data.py; nothing is left to chance",
-            **CARDS[name],
+            **(scene_card(table) if name in SCENES else CARDS[name]),
         }
         found.append((make(table), card))
     return found
 
 
 def _refuse_repeats(name: str, table: dict[str, Any]) -> None:
+    if name in SCENES:
+        broken = broken_promises(table)
+        if broken:
+            raise SystemExit("\n".join(f"{name}: {fault}" for fault in broken))
+        return
     words = [word for pair in table.get("subjects", table.get("adjectives")) for word in pair]
     again = [word for word, n in Counter([*words, *table.get("things", ())]).items() if n > 1]
     if again:
         raise SystemExit(f"{name}: occurs more than once: {', '.join(again)}")
-
-
-def _filled(frame: str, x: str, y: str) -> str:
-    return frame.format(x=x, y=y, X=x[0].upper() + x[1:], Y=y[0].upper() + y[1:])
-
-
-def _slug(text: str) -> str:
-    return text.replace(" ", "_")

@@ -12,7 +12,7 @@ python="${PYTHON:-python3}"
 # torch first and by its exact version: the CPU build, where the index offers one
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt \
-  --editable '.[adapters,dev]'
+  --editable '.[adapters,dev,sign]'
 
 pdf_ready() { .venv/bin/python -c 'import weasyprint' >/dev/null 2>&1; }
 packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz0b libharfbuzz-subset0"

@@ -16,7 +16,7 @@ COMMANDS = {
     "inspect": "what is in a checkpoint, and is it safe to load",
     "convert": "turn a GGUF file into a safetensors folder",
     "probes": "list the probes, or explain one",
-    "report": "render HTML and PDF again from a run folder",
+    "report": "render a run folder again: HTML, PDF, machine formats",
     "gate": "the verdict of a run folder as an exit code",
     "verify": "recompute every number of a run folder from its evidence",
     "doctor": "is this machine ready",

@@ -14,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.bundle import EVIDENCE, SEALED, RunFolder
-from auditor.canonical import sha256_file, sha256_hex
+from auditor.bundle import EVIDENCE, RunFolder
+from auditor.canonical import sha256_hex
 from auditor.checkpoint.files import files_digest
 from auditor.config import Scalar, comparison_digest, config_digest
 from auditor.errors import AuditorError
 from auditor.findings.assess import Assessment, assess
+from auditor.findings.files import RECORD_CHANGED, differences, read_seals
 from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
 from auditor.measure.instrument import REQUIRED
@@ -38,9 +39,11 @@ class Verification:
     """What was checked and what does not agree."""
 
     checked: dict[str, int] = field(default_factory=dict)
-    """how many of each thing were checked: files, estimates, findings, texts"""
+    """how many of each thing were checked: files, work files, estimates, findings, texts, samples"""
     problems: list[str] = field(default_factory=list)
     """one line each; empty when everything agrees"""
+    unlisted: tuple[str, ...] = ()
+    """files that no list names, so that nothing is known of them"""
 
 
 @dataclass
@@ -67,13 +70,21 @@ class StoredTables:
 def verify(folder: RunFolder | Path) -> Verification:
     """Check every hash; recompute estimates from their stored columns, findings and verdict from those.
 
-    Raises IncompleteRun or ConfigError when the folder holds no record that can be read.
+    Raises IncompleteRun or ConfigError when the folder holds no record that can be read, and did not hold one
+    when its manifest was written.
     """
     folder = folder if isinstance(folder, RunFolder) else RunFolder(folder)
-    record = load(folder.path)
+    seals = read_seals(folder)
+    found = Verification(dict(seals.checked), list(seals.problems), seals.unlisted)
+    try:
+        record = load(folder.path)
+    except AuditorError as error:
+        if RECORD_CHANGED not in seals.problems:
+            raise
+        found.problems.append(str(error))
+        return found
     tables = StoredTables(folder)
-    found = Verification()
-    _check_files(folder, record, found)
+    found.problems += differences(record.evidence, folder.hashes(EVIDENCE), "audit.json")
     _check_estimates(record, tables, found)
     _check_findings(record, found)
     _check_origin(folder, record, found)
@@ -108,42 +119,6 @@ def _instrument_estimates(result: ProbeResult) -> Iterator[tuple[str, Estimate]]
                 for column, cell in zip(chart.columns, cells, strict=True):
                     if cell is not None:
                         yield f"{result.probe}: {chart.title}: {row} to {column}", cell
-
-
-def _check_files(folder: RunFolder, record: AuditRecord, found: Verification) -> None:
-    manifest = _listed(folder, "manifest.json", found)
-    found.problems += _differences(manifest, folder.hashes(SEALED), "manifest.json")
-    found.problems += _differences(record.evidence, folder.hashes(EVIDENCE), "audit.json")
-    rendered = _listed(folder, "rendered.json", found) if (folder.path / "rendered.json").exists() else {}
-    present = {name: sha256_file(folder.path / name) for name in rendered if _is_file(folder, name)}
-    found.problems += _differences(rendered, present, "rendered.json")
-    found.checked["files"] = len(manifest) + len(rendered)
-
-
-def _listed(folder: RunFolder, name: str, found: Verification) -> Mapping[str, str]:
-    """The files that a list of hashes names."""
-    try:
-        return dict(folder.read_json(name)["files"])
-    except _UNREADABLE as error:
-        found.problems.append(f"{name}: cannot be read ({error})")
-        return {}
-
-
-def _is_file(folder: RunFolder, name: str) -> bool:
-    try:
-        return folder.file(name).is_file()
-    except AuditorError:
-        return False
-
-
-def _differences(listed: Mapping[str, str], present: Mapping[str, str], where: str) -> Iterator[str]:
-    for name in sorted({*listed, *present}):
-        if name not in present:
-            yield f"{name}: listed in {where} but missing"
-        elif name not in listed:
-            yield f"{name}: not listed in {where}"
-        elif listed[name] != present[name]:
-            yield f"{name}: changed since {where} was written"
 
 
 def _check_estimates(record: AuditRecord, tables: StoredTables, found: Verification) -> None:

@@ -251,14 +251,16 @@ def test_the_log_grows_line_by_line(folder: RunFolder) -> None:
     assert all(row["time"].endswith("Z") for row in rows)
 
 
-def test_the_manifest_seals_the_evidence_and_not_the_units(folder: RunFolder) -> None:
+def test_the_manifest_seals_the_evidence_and_lists_the_work_apart(folder: RunFolder) -> None:
     folder.write_items("p", [{"id": "a"}])
     folder.write_tensors("draws.safetensors", {"x": np.zeros(2)})
     folder.write_json("audit.json", {})
     folder.units.once("u", {}, lambda: 1)
     folder.write_manifest()
-    sealed = folder.read_json("manifest.json")["files"]
+    manifest = folder.read_json("manifest.json")
+    sealed, work = manifest["files"], manifest["work"]
     assert sorted(sealed) == ["audit.json", "draws.safetensors", "items/p.jsonl"]
+    assert [name.split("-")[0] for name in sorted(work)] == ["log.jsonl", "units/u"]
     assert sealed["audit.json"] == sha256_file(folder.path / "audit.json")
     assert sorted(folder.hashes()) == ["draws.safetensors", "items/p.jsonl"]
 

@@ -254,8 +254,9 @@ def test_requests_may_be_of_one_class_and_an_unknown_set_is_refused(tmp_path: Pa
 
 
 def test_traits_are_checked_too(tmp_path: Path) -> None:
-    asked = {"steering_response": {"params": {"traits": ["trait_sentiment", "mnie"]}}}
-    assert "steering_response.params.traits.1: no data set named 'mnie'" in refusal(tmp_path, facts(GOOD), probes=asked)
+    asked = {"steering_response": {"params": {"traits": ["trait_sentiment", "trait_miopia"]}}}
+    told = refusal(tmp_path, facts(GOOD), probes=asked)
+    assert "steering_response.params.traits.1: no data set named 'trait_miopia'; did you mean 'trait_myopia'?" in told
 
 
 def test_the_name_of_a_shipped_set_is_taken_and_odd_names_are_refused(tmp_path: Path) -> None:

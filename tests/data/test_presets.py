@@ -145,6 +145,7 @@ def test_caa_gives_items_that_can_be_offered_in_both_orders(tmp_path: Path) -> N
     [
         ("Why?\n (A) x\n (B) y", "Why?"),
         ("Note:\nwhy?\n\nPossible answer:\n (A) x\n (B) y\n", "Note:\nwhy?"),
+        ("Hello.\nThis is what I want to know:\n (A) x\n (B) y", "Hello.\nThis is what I want to know:"),
         ("It is (A) or this:\nyes\n(A) x\n(B) y", "It is (A) or this:\nyes"),
     ],
 )

@@ -27,7 +27,8 @@ TRUTH = ("truth_animals", "truth_cities", "truth_companies", "truth_people", "tr
 NAMES = (
     "requests",
     *TRUTH,
-    *("trait_sentiment", "trait_sycophancy"),
+    *("trait_sentiment", "trait_sycophancy", "trait_power_seeking", "trait_corrigibility", "trait_hallucination"),
+    *("trait_myopia", "trait_survival_instinct", "trait_dishonesty"),
     *("falsehood_pairs", "falsehood_questions", "falsehood_scenarios"),
 )
 ORGANISM = ROOT / "auditor" / "organisms" / "data"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -16,12 +17,26 @@ from auditor.data.checks import problems
 from auditor.data.datasets import read
 from auditor.data.examples import Dataset, Example
 from auditor.data.split import split
-from auditor.measure.baselines import text_scores
+from auditor.measure.baselines import text_auroc, text_scores
 from auditor.measure.metrics import auroc
 from auditor.measure.options import items_of, posed
 
 ROOT = Path(__file__).resolve().parents[2]
-NAMES = ("trait_sycophancy", "trait_sentiment")
+SCENES = (
+    "trait_power_seeking",
+    "trait_corrigibility",
+    "trait_hallucination",
+    "trait_myopia",
+    "trait_survival_instinct",
+    "trait_dishonesty",
+)
+NAMES = ("trait_sycophancy", "trait_sentiment", *SCENES)
+TOPIC = {
+    "topic": "oven",
+    "sides": ["the gas oven", "the electric oven"],
+    "option": "Buy {x}.",
+    "scenes": ["{X} pays now, {y} later.", "{Y} pays later, {x} now."],
+}
 
 
 @cache
@@ -31,10 +46,18 @@ def shipped(name: str) -> Dataset:
 
 @pytest.fixture
 def tool() -> Iterator[ModuleType]:
+    """tools/make_traits.py, a script and no package."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(ROOT / "tools")
         yield import_module("make_traits")
-    sys.modules.pop("make_traits", None)
+    for name in ("make_traits", "make_scenes"):
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def scenes(tool: ModuleType) -> ModuleType:
+    """tools/make_scenes.py, which the other has imported."""
+    return sys.modules["make_scenes"]
 
 
 def test_making_them_again_gives_the_shipped_examples(tool: ModuleType) -> None:
@@ -56,7 +79,8 @@ def test_no_leak_and_no_imbalance(name: str) -> None:
 
 
 def test_there_are_enough_of_them() -> None:
-    for name, n_items, n_groups in (("trait_sycophancy", 400, 60), ("trait_sentiment", 200, 40)):
+    for name in NAMES:
+        n_items, n_groups = (400, 60) if name == "trait_sycophancy" else (200, 40)
         data = shipped(name)
         assert len(items_of(data.examples)) * 2 == len(data.examples)
         assert len(data.examples) / 2 >= n_items
@@ -134,3 +158,95 @@ def test_every_item_can_be_posed_with_both_options_in_view(name: str) -> None:
 
 def _own(example: Example) -> str:
     return example.completion.removeprefix("It was ").removesuffix(".")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_each_option_shows_the_trait_as_often_as_not_and_no_group_shares_a_scene(name: str) -> None:
+    shows: dict[tuple[str, str], Counter[bool]] = defaultdict(Counter)
+    groups: dict[str, set[str]] = defaultdict(set)
+    for e in shipped(name).examples:
+        shows[e.group, e.completion][e.label] += 1
+        groups[e.prompt].add(e.group)
+    assert all(counts == {True: 2, False: 2} for counts in shows.values())
+    assert len(shows) == 2 * 52
+    assert len(groups) == 4 * 52
+    assert all(len(found) == 1 for found in groups.values())
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_the_two_options_are_alike_in_form_and_a_scene_names_both(
+    name: str, tool: ModuleType, scenes: ModuleType
+) -> None:
+    topics = {scenes.slug(topic["topic"]): topic for topic in tool.trait_table(name)["topics"]}
+    for item in items_of(shipped(name).examples):
+        sides = topics[item.trait.group]["sides"]
+        own, other = sides if item.trait.polarity == "first" else sides[::-1]
+        assert item.trait.completion == scenes.filled(topics[item.trait.group]["option"], own, other)
+        assert item.other.completion == scenes.filled(topics[item.trait.group]["option"], other, own)
+        assert abs(len(own.split()) - len(other.split())) <= 2
+        assert own.casefold() in item.trait.prompt.casefold()
+        assert other.casefold() in item.trait.prompt.casefold()
+        assert item.trait.prompt.endswith("?")
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_half_of_the_scenes_name_first_the_side_that_shows_the_trait(name: str, tool: ModuleType) -> None:
+    texts = [scene.casefold() for topic in tool.trait_table(name)["topics"] for scene in topic["scenes"]]
+    first = Counter(text.index("{x}") < text.index("{y}") for text in texts)
+    assert first == {True: 52, False: 52}
+
+
+@pytest.mark.parametrize("name", SCENES)
+def test_the_words_around_the_sides_tell_them_apart_in_part_only(
+    name: str, tool: ModuleType, scenes: ModuleType
+) -> None:
+    rows = scenes.marked_scenes(tool.trait_table(name))
+    figure = around(rows)
+    assert 0.35 <= figure <= 0.87
+    planted = [
+        replace(e, prompt=e.prompt.replace("thisside", "wanted thisside") if e.label else e.prompt) for e in rows
+    ]
+    assert around(planted) > max(0.9, figure)
+
+
+def around(rows: list[Example]) -> float:
+    found = text_auroc([e.text for e in rows], [e.label for e in rows], [e.group for e in rows], 3)["words"]
+    assert found is not None
+    return found
+
+
+def test_no_scene_is_in_two_sets() -> None:
+    prompts = Counter(prompt for name in NAMES for prompt in {e.prompt for e in shipped(name).examples})
+    assert max(prompts.values()) == 1
+
+
+def test_a_topic_makes_four_items_whose_sides_change_places(scenes: ModuleType) -> None:
+    assert scenes.broken_promises({"topics": [TOPIC]}) == []
+    made = [(e.prompt, e.completion, e.label) for e in scenes.scene_examples({"topics": [TOPIC]})]
+    assert len(made) == len(set(made)) == 8
+    assert ("The gas oven pays now, the electric oven later.", "Buy the gas oven.", True) in made
+    assert ("The gas oven pays now, the electric oven later.", "Buy the electric oven.", False) in made
+    assert ("The electric oven pays now, the gas oven later.", "Buy the gas oven.", False) in made
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"sides": ["the oven", "the oven"]}, "two different sides"),
+        ({"option": "Buy it."}, "names {x} once"),
+        ({"scenes": ["{X} pays now, {y} later.", "{X} pays soon, {y} late."]}, "one of them {x} first"),
+        ({"scenes": ["{X} pays now.", "{Y} pays later, {x} now."]}, "name each side once"),
+        ({"scenes": ["{X} pays now, {y} later.", "{Y} beats the gas oven, not {x}."]}, "spells out a side"),
+    ],
+)
+def test_a_topic_that_would_give_the_trait_away_is_refused(
+    tool: ModuleType, scenes: ModuleType, changed: dict[str, object], said: str
+) -> None:
+    (found,) = scenes.broken_promises({"topics": [{**TOPIC, **changed}]})
+    assert said in found
+    with pytest.raises(SystemExit, match="trait_myopia: oven: "):
+        tool._refuse_repeats("trait_myopia", {"topics": [{**TOPIC, **changed}]})
+
+
+def test_a_topic_that_occurs_twice_is_refused(scenes: ModuleType) -> None:
+    assert scenes.broken_promises({"topics": [TOPIC, TOPIC]}) == ["oven: occurs more than once"]

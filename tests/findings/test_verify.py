@@ -65,7 +65,15 @@ def reseal(folder: RunFolder) -> None:
 def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: RunFolder) -> None:
     found = verify(folder)
     assert found.problems == []
-    assert found.checked == {"files": 6, "estimates": 24, "findings": 8, "texts": 160, "samples": 20}
+    assert found.checked == {
+        "files": 6,
+        "work files": 1,
+        "estimates": 24,
+        "findings": 8,
+        "texts": 160,
+        "samples": 20,
+    }
+    assert found.unlisted == ()
 
 
 @pytest.mark.parametrize(
@@ -154,7 +162,7 @@ def test_a_manifest_that_cannot_be_read_is_named(folder: RunFolder, content: str
 def test_a_list_that_names_a_file_elsewhere_is_not_followed(folder: RunFolder, tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
     folder.write_json("rendered.json", {"files": {"../secret": "0"}})
-    assert verify(folder).problems == ["../secret: listed in rendered.json but missing"]
+    assert "../secret: listed in rendered.json but missing" in verify(folder).problems
 
 
 def test_a_folder_without_a_record_is_incomplete(folder: RunFolder) -> None:
@@ -331,7 +339,7 @@ def test_the_command_says_what_was_checked(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "verify", folder.path) == 0
-    told = "checked 6 files, 24 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
+    told = "checked 6 files, 1 work files, 24 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
     assert capsys.readouterr().out == told
 
 

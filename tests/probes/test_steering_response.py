@@ -26,7 +26,7 @@ from auditor.measure.stored import estimated
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 from probes import steering_response
-from probes.steering_response import SHIFT, SYCOPHANCY, Params, largest_effect
+from probes.steering_response import SHIFT, SYCOPHANCY, TRAITS, Params, largest_effect
 from tests.tiny import tiny_target
 
 DATA = Path(str(steering_response.__file__)).parent / "data"
@@ -462,3 +462,9 @@ def test_only_the_chosen_direction_goes_on_to_sealed_items_and_only_once() -> No
 def test_params_that_would_leave_out_a_control_are_refused(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValidationError, match=said):
         Params.model_validate(wrong)
+
+
+def test_every_shipped_trait_is_declared() -> None:
+    assert set(TRAITS) == {path.stem for path in DATA.glob("trait_*.jsonl")}
+    assert Params().traits == (SENTIMENT, SYCOPHANCY)
+    assert Params.model_validate({"traits": list(TRAITS)}).traits == TRAITS
