@@ -46,7 +46,7 @@ def test_a_csv_becomes_examples_by_its_map_and_goes_on_record_with_hash_and_lice
 
 
 def test_the_record_holds_a_file_name_and_no_path(tmp_path: Path) -> None:
-    config, found = declared(tmp_path, facts(GOOD), probes={"truth_probe": {}})
+    config, found = declared(tmp_path, facts(GOOD, path=str(tmp_path / "facts.csv")))
     assert config.datasets["mine"].files[0].path == "facts.csv"
     assert str(tmp_path) not in json.dumps([config.model_dump(mode="json"), dict(found["mine"].card)])
 
