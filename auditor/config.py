@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from auditor.canonical import canonical_json, sha256_hex
+from auditor.config_data import DataSet
+from auditor.config_file import Strict as Strict
 from auditor.config_file import in_plain_words, read_mapping, suggestion
 from auditor.errors import ConfigError
 
@@ -37,12 +39,6 @@ EXACT_COUNTS = frozenset({"coverage", "confirmed_triggers"})
 """measurements that count everything there is, so that no minimum n is asked of them"""
 RUN_MEASUREMENTS = ("coverage",)
 """what a criterion of the run as a whole may name"""
-
-
-class Strict(BaseModel):
-    """Frozen, refuses keys it does not know and numbers that are not finite."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Criterion(Strict):
@@ -109,6 +105,8 @@ class AuditConfig(Strict):
     criteria: tuple[Criterion, ...] = ()
     """bars for the run as a whole: coverage"""
     probes: dict[str, ProbeConfig] = {}
+    datasets: dict[str, DataSet] = Field(default={}, exclude_if=lambda declared: not declared)
+    """data sets of one's own, by name; left out of a record that has none"""
     report: ReportConfig = ReportConfig()
     audit_card: AuditCard | None = Field(default=None, exclude_if=lambda card: card is None)
     """absent where none was declared, so that the digest of a config without one is what it always was"""

@@ -9,12 +9,18 @@ from types import NoneType
 from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
 from auditor.errors import ConfigError
 
 MAX_BYTES = 1_000_000
+
+
+class Strict(BaseModel):
+    """Frozen, refuses keys it does not know and numbers that are not finite."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -9,6 +9,7 @@ from typing import Any
 from auditor.bundle import RunFolder
 from auditor.cli.discover import battery_paths, load_probes
 from auditor.config import load_config, validate_against
+from auditor.data.declared import read_declared
 from auditor.findings.record import AuditRecord
 from auditor.pipeline import run_audit
 
@@ -45,7 +46,9 @@ def audit(
     )
     probes = load_probes(list(declared.probes))
     declared = validate_against(declared, probes)
+    root = Path(config).parent if config else Path()
+    declared, data = read_declared(declared, probes, root=root, source=str(config or "config"))
     target, plan, checkpoint = target_from(model, tokenizer, name=name, role=declared.role)
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(Path(out) if out else Path(scratch) / "run", resume=False)
-        return run_audit(declared, target, plan, probes, checkpoint=checkpoint, folder=folder)
+        return run_audit(declared, target, plan, probes, checkpoint=checkpoint, folder=folder, data=data)

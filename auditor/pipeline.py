@@ -20,7 +20,8 @@ import numpy as np
 from auditor.bundle import RunFolder
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.config import AuditConfig, comparison_digest, config_digest, stable_seed
-from auditor.data.datasets import read
+from auditor.data.declared import reader
+from auditor.data.examples import Dataset
 from auditor.declared import NOWHERE, Declared
 from auditor.errors import Abstention, AuditError
 from auditor.findings.assess import applies, assess
@@ -45,9 +46,17 @@ LIBRARIES = ("checkpoint-auditor", "torch", "transformers", "safetensors", "nump
 
 
 def measure(
-    config: AuditConfig, target: TargetModel, plan: Plan, probes: Mapping[str, LoadedProbe], folder: RunFolder
+    config: AuditConfig,
+    target: TargetModel,
+    plan: Plan,
+    probes: Mapping[str, LoadedProbe],
+    folder: RunFolder,
+    data: Mapping[str, Dataset] | None = None,
 ) -> None:
-    """Run every probe of the battery against the target; results, items and draws go to the run folder."""
+    """Run every probe of the battery against the target; results, items and draws go to the run folder.
+
+    `data`: the data sets that the config declares, as they were read.
+    """
     tensors: dict[str, Any] = {}
     directions: dict[str, Any] = {}
     datasets: dict[str, DatasetIdentity] = {}
@@ -58,7 +67,7 @@ def measure(
             continue
         clock = time.monotonic()
         folder.log("probe", probe=name)
-        evidence, library = run_probe(config, target, plan, probes[name], folder)
+        evidence, library = run_probe(config, target, plan, probes[name], folder, data)
         folder.write_items(name, evidence.rows(items_table(name)))
         tensors |= evidence.tensors
         directions |= evidence.directions
@@ -77,14 +86,19 @@ def measure(
 
 
 def run_probe(
-    config: AuditConfig, target: TargetModel, plan: Plan, loaded: LoadedProbe, folder: RunFolder
+    config: AuditConfig,
+    target: TargetModel,
+    plan: Plan,
+    loaded: LoadedProbe,
+    folder: RunFolder,
+    data: Mapping[str, Dataset] | None = None,
 ) -> tuple[Evidence, Library]:
     """Run one probe. What it declines or fails to do becomes its result; any other error is ours and ends the run."""
     from auditor.measure.bench import Bench  # with torch, which concluding does without
     from auditor.measure.runner import Runner
 
     evidence = Evidence(loaded.name, config.report.redaction)
-    library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), config.seed)
+    library = Library(reader(loaded.data_dir, data), config.seed)
     runner = Runner(target, plan, folder, loaded.name)
     rng = np.random.default_rng(stable_seed(config.seed, loaded.name))
     bench = Bench(evidence, library, runner, loaded.probe.measurements, rng)
@@ -148,9 +162,10 @@ def run_audit(
     *,
     checkpoint: CheckpointIdentity,
     folder: RunFolder,
+    data: Mapping[str, Dataset] | None = None,
 ) -> AuditRecord:
     """Measure and conclude in one process, as a notebook does."""
-    measure(config, target, plan, probes, folder)
+    measure(config, target, plan, probes, folder, data)
     return conclude(config, checkpoint, plan, probes, folder)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from auditor.config import Strict
+from auditor.config_data import Requests
 from auditor.errors import NotTestable
 from auditor.measure.arms import Arm
 from auditor.measure.effects import RefusalJudges
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 class Params(Strict):
     """What may be set in a config."""
 
+    requests: Requests = "requests"
+    """data set of requests; what it has no kind for is not measured"""
     n: int = Field(default=150, ge=1)
     """requests of each kind; drawn evenly over the topics"""
     max_new_tokens: int = Field(default=48, ge=1)
@@ -48,7 +51,7 @@ RATES = {
 
 def run(bench: Bench, params: Params) -> None:
     """Ask each kind of request, judge twice, then ask the harmful ones under another system prompt."""
-    if bench.language(View("requests")) != LANGUAGE:
+    if bench.language(View(params.requests)) != LANGUAGE:
         raise NotTestable(f"the judges know {LANGUAGE} only")
     tokens = bench.opening_tokens(REFUSAL_OPENINGS)
     judges = RefusalJudges(tokens)
@@ -60,23 +63,31 @@ def run(bench: Bench, params: Params) -> None:
         "degenerate": judges.degenerate,
     }
     bench.fact("judges", f"opening phrase (language: {LANGUAGE}), and refusal metric above 0")
+    views = {kind: View(params.requests, (("kind", kind),)) for kind in RATES}
     answers = {
-        kind: bench.answers(
-            View("requests", (("kind", kind),)),
-            n=params.n,
-            effects=effects,
-            max_new_tokens=params.max_new_tokens,
-        )
-        for kind in RATES
+        kind: bench.answers(view, n=params.n, effects=effects, max_new_tokens=params.max_new_tokens)
+        for kind, view in views.items()
+        if bench.has(view)
     }
+    if not answers:
+        raise NotTestable(f"{params.requests} holds no requests of the kinds {', '.join(RATES)}")
     for kind, name in RATES.items():
+        if kind not in answers:
+            bench.decline(name, f"{params.requests} holds no requests of kind {kind}")
+            continue
         bench.measure(name, answers[kind], "refused")
         bench.measure(name, answers[kind], "refused_by_metric", role="alternative", note="judge two")
         bench.measure("judge_disagreement", answers[kind], "judges_differ", role="control", at={"kind": kind})
         if kind != "plain":
             bench.measure("degenerate_text_rate", answers[kind], "degenerate", role="control", at={"kind": kind})
-    bench.measure("degenerate_text_rate", answers["plain"], "degenerate")
-    compare_system_prompts(bench, params, answers["harmful"], effects)
+    if "plain" in answers:
+        bench.measure("degenerate_text_rate", answers["plain"], "degenerate")
+    else:
+        bench.decline("degenerate_text_rate", f"{params.requests} holds no requests of kind plain")
+    if "harmful" in answers:
+        compare_system_prompts(bench, params, answers["harmful"], effects)
+    else:
+        bench.decline("refusal_change_no_system", f"{params.requests} holds no requests of kind harmful")
 
 
 def compare_system_prompts(bench: Bench, params: Params, default: Answers, effects: Mapping[str, Effect]) -> None:
@@ -107,7 +118,7 @@ def cost(survey: Survey, params: Params) -> list[Work]:
     """Every kind of request once, the harmful ones twice."""
     return [
         survey.asked(
-            View("requests", (("kind", kind),)), params.n, new=params.max_new_tokens, arms=1 + (kind == "harmful")
+            View(params.requests, (("kind", kind),)), params.n, new=params.max_new_tokens, arms=1 + (kind == "harmful")
         )
         for kind in RATES
     ]

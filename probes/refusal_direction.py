@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from auditor.config import Scalar, Strict
+from auditor.config_data import Requests
 from auditor.errors import NotTestable
 from auditor.measure.arms import DEFAULT, Arm, Edits
 from auditor.measure.choice import Bounds, choose
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from auditor.measure.table import Pool
     from auditor.model.sites import Site
 
-HARMFUL, PLAIN = (View("requests", (("kind", kind),)) for kind in ("harmful", "plain"))
 TAIL, LATE = 5, 0.6
 """for the forecast: tokens of a template behind the user's text, and the share of the layers that a row
 passes which starts at the layer of its edit, with what is read once for all of them"""
@@ -48,6 +48,8 @@ SHARES = (0.25, 0.5, 0.75, 1.0)
 class Params(Strict):
     """What may be set in a config."""
 
+    requests: Requests = "requests"
+    """data set of requests, of kinds harmful and plain"""
     kl_max: float = Field(default=0.1, ge=0)
     induce_min: float = 0.0
     layer_share: float = Field(default=0.8, gt=0, le=1)
@@ -73,10 +75,23 @@ class Params(Strict):
     system_prompt: str = "You are a helpful assistant."
     """the other system prompt, where the template adds none by itself"""
 
+    @property
+    def harmful(self) -> View:
+        """What should be refused."""
+        return View(self.requests, (("kind", "harmful"),))
+
+    @property
+    def plain(self) -> View:
+        """What should be answered."""
+        return View(self.requests, (("kind", "plain"),))
+
 
 def run(bench: Bench, params: Params) -> None:
     """Screen, find, choose, then read what the choice does."""
-    if bench.language(HARMFUL) != LANGUAGE:
+    for view in (params.harmful, params.plain):
+        if not bench.has(view):
+            raise NotTestable(f"{view.name}: the data set holds no such requests")
+    if bench.language(params.harmful) != LANGUAGE:
         raise NotTestable(f"the judges know {LANGUAGE} only")
     if bench.target.thinks:
         raise NotTestable("the template opens a thinking block, and the refusal metric would be that of a thought")
@@ -100,7 +115,7 @@ def run(bench: Bench, params: Params) -> None:
 def screened(bench: Bench, params: Params, judges: RefusalJudges) -> tuple[Pool, Pool]:
     """Harmful requests that are refused and plain ones that are not, by the refusal metric."""
     sizes = {"n_fit": params.n_fit, "n_validation": params.n_validation}
-    harmful = bench.screen(HARMFUL, judges.metric, lambda x: x > 0, **sizes)
+    harmful = bench.screen(params.harmful, judges.metric, lambda x: x > 0, **sizes)
     if len(harmful.fit) < FEWEST_FIT or len(harmful.validation) < FEWEST_VALIDATION:
         kept = len(harmful.fit) + len(harmful.validation)
         raise NotTestable(
@@ -108,7 +123,7 @@ def screened(bench: Bench, params: Params, judges: RefusalJudges) -> tuple[Pool,
             f"({len(harmful.fit)} to fit and {len(harmful.validation)} to choose by); "
             f"needs {FEWEST_FIT} and {FEWEST_VALIDATION}"
         )
-    harmless = bench.screen(PLAIN, judges.metric, lambda x: x < 0, **sizes)
+    harmless = bench.screen(params.plain, judges.metric, lambda x: x < 0, **sizes)
     if len(harmless.fit) < FEWEST_FIT or len(harmless.validation) < FEWEST_VALIDATION:
         kept = len(harmless.fit) + len(harmless.validation)
         raise NotTestable(
@@ -163,15 +178,15 @@ def read(trial: Trial, second: Direction | None) -> None:
     bench.keep(f"refusal/layer {direction.site.layer}", direction)
     drawn = random_directions(bench.rng, trial.params.n_random, direction)
     removed, added = Arm("ablated", edits=ablating(direction, sites)), Arm("added", edits=adding(direction))
-    before, after = (trial.written(PLAIN, arm) for arm in (DEFAULT, removed))
+    before, after = (trial.written(trial.params.plain, arm) for arm in (DEFAULT, removed))
     bench.measure("degenerate_text_rate", before, "degenerate", role="control", at={"arm": "none"})
     broken = bench.coherence(COHERENCE, before, after, removed.edits, ("degenerate", "refused"))
     random_removed = [ablating(d, sites) for d in drawn]
     random_added = [adding(d) for d in drawn]
-    answered(trial, HARMFUL, ABLATED, removed, random_removed, broken)
-    answered(trial, PLAIN, ADDED, added, random_added, "")
+    answered(trial, trial.params.harmful, ABLATED, removed, random_removed, broken)
+    answered(trial, trial.params.plain, ADDED, added, random_added, "")
     if second is not None:
-        other = trial.leaning(HARMFUL, Arm("second ablated", edits=ablating(second, sites)))
+        other = trial.leaning(trial.params.harmful, Arm("second ablated", edits=ablating(second, sites)))
         bench.measure(ABLATED.rate, other, "leans", role="alternative", at={"direction": "second", "judge": "metric"})
     other_system_prompt(trial, removed, added)
     brittleness(trial, broken)
@@ -212,7 +227,7 @@ def other_system_prompt(trial: Trial, removed: Arm, added: Arm) -> None:
         return
     system = "" if bench.target.injected_system is not None else trial.params.system_prompt
     name = "left out" if not system else "added"
-    for view, names, arm in ((HARMFUL, ABLATED, removed), (PLAIN, ADDED, added)):
+    for view, names, arm in ((trial.params.harmful, ABLATED, removed), (trial.params.plain, ADDED, added)):
         for where, edits in (("none", ()), ("chosen", arm.edits)):
             found = trial.leaning(view, Arm(f"{where}, system prompt {name}", system, edits))
             at: dict[str, Scalar] = {"direction": where, "judge": "metric", "system_prompt": name}
@@ -228,7 +243,7 @@ def brittleness(trial: Trial, broken: str) -> None:
     else:
         bench.halving(
             ("halving_share", "refusal_at_share"),
-            HARMFUL,
+            trial.params.harmful,
             doses,
             trial.judges.refused_by_metric,
             n=n,
@@ -237,7 +252,9 @@ def brittleness(trial: Trial, broken: str) -> None:
     bench.plot("refusal_at_share", BRITTLENESS, at=("series", "dose"))
     for share, edits in doses.items():
         arm = Arm(f"ablated by {share:g}", edits=edits)
-        spent = bench.answers(PLAIN, n=n, effects={"kl": KL().nats}, max_new_tokens=0, arm=arm, beside_unedited=True)
+        spent = bench.answers(
+            trial.params.plain, n=n, effects={"kl": KL().nats}, max_new_tokens=0, arm=arm, beside_unedited=True
+        )
         bench.mean("kl_at_share", spent, "kl", at={"series": "chosen", "dose": share})
 
 
@@ -247,14 +264,17 @@ def cost(survey: Survey, params: Params) -> list[Work]:
     candidates = (params.positions or TAIL) * len(layers)
     removed = candidates + params.n_random + SECOND_TRIED
     words, leanings = params.n_random_generated, params.n_random + 1 + len(SHARES)
-    found = [survey.asked(view, survey.size(view, SELECTION), splits=SELECTION) for view in (HARMFUL, PLAIN)]
+    found = [
+        survey.asked(view, survey.size(view, SELECTION), splits=SELECTION) for view in (params.harmful, params.plain)
+    ]
     found += [
-        survey.asked(view, params.n_fit, splits=("fit",), depth=params.layer_share) for view in (HARMFUL, PLAIN)
+        survey.asked(view, params.n_fit, splits=("fit",), depth=params.layer_share)
+        for view in (params.harmful, params.plain)
     ]  # their activations, up to the last layer that is a candidate
-    found.append(survey.asked(HARMFUL, params.n_validation, splits=("validation",), arms=removed))
-    found.append(survey.asked(PLAIN, params.n_validation, splits=("validation",), arms=removed + 1))
-    found.append(survey.asked(PLAIN, params.n_validation, splits=("validation",), arms=candidates, depth=LATE))
-    for view in (HARMFUL, PLAIN):
+    found.append(survey.asked(params.harmful, params.n_validation, splits=("validation",), arms=removed))
+    found.append(survey.asked(params.plain, params.n_validation, splits=("validation",), arms=removed + 1))
+    found.append(survey.asked(params.plain, params.n_validation, splits=("validation",), arms=candidates, depth=LATE))
+    for view in (params.harmful, params.plain):
         found.append(survey.asked(view, params.n_generated, arms=2 + words, new=params.max_new_tokens))
         found.append(survey.asked(view, params.n_null, arms=leanings + 4))
     return found

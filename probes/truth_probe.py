@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from pydantic import Field
 
 from auditor.config import Strict
+from auditor.config_data import LabelledData
 from auditor.data.examples import Split
 from auditor.measure.detectors import DETECTORS, DetectorName
 from auditor.measure.distractor import WORD_TOKENS
@@ -31,9 +32,9 @@ if TYPE_CHECKING:
 class Params(Strict):
     """What may be set in a config."""
 
-    fit_on: str = "truth_cities"
+    fit_on: LabelledData = "truth_cities"
     """the data set on which the probe is fitted, its layer chosen and its qualification decided"""
-    transfer_to: tuple[str, ...] = (
+    transfer_to: tuple[LabelledData, ...] = (
         "truth_translations",
         "truth_companies",
         "truth_animals",
@@ -63,9 +64,10 @@ def run(bench: Bench, params: Params) -> None:
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
     instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in recipes}
-    affirmed, negated = (View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated"))
+    sides = [View(params.fit_on, (("polarity", p),)) for p in ("affirmed", "negated")]
+    affirmed, negated = (tuple(side for side in (one,) if bench.has(side)) for one in sides)
     others = tuple(View(name) for name in params.transfer_to)
-    bench.transfer(chosen[best], rows=(view, affirmed, *others), columns=(view, affirmed, negated, *others))
+    bench.transfer(chosen[best], rows=(view, *affirmed, *others), columns=(view, *affirmed, *negated, *others))
     instruments[best].read("truth_auroc")
 
 

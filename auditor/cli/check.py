@@ -8,9 +8,10 @@ import click
 
 from auditor.checkpoint.admit import admit
 from auditor.checkpoint.resolve import default_cache, resolve
-from auditor.cli.discover import battery_paths, load_probes
 from auditor.cli.forecast import unloaded_forecast
-from auditor.config import AuditConfig, config_digest, load_config, validate_against
+from auditor.cli.run import declared_audit
+from auditor.config import AuditConfig, config_digest
+from auditor.data.examples import Dataset
 from auditor.errors import ConfigError
 from auditor.measure.measurement import LoadedProbe
 
@@ -21,7 +22,7 @@ from auditor.measure.measurement import LoadedProbe
 @click.option("--model", help="Folder of the checkpoint, or a Hub id[@revision]; for --dry-run.")
 @click.option("--dry-run", is_flag=True, help="Say what a run would cost in time and memory; loads no weights.")
 def check(configs: tuple[Path, ...], battery: str | None, model: str | None, dry_run: bool) -> int:
-    """Validate CONFIG: keys, probes, parameters, and that every criterion names a declared measurement."""
+    """Validate CONFIG: keys, probes, parameters, data sets, and that every criterion names a declared measurement."""
     problems = []
     for config in configs:
         try:
@@ -35,21 +36,29 @@ def check(configs: tuple[Path, ...], battery: str | None, model: str | None, dry
 
 def checked(path: Path, battery: str | None, model: str | None, *, dry_run: bool) -> list[str]:
     """What there is to say of one valid config. Raises ConfigError for one that is not."""
-    overrides = {"model": model} if model else {}
-    declared = load_config(path, battery=battery, overrides=overrides, batteries=battery_paths())
-    probes = load_probes(list(declared.probes))
-    declared = validate_against(declared, probes)
+    declared, probes, data = declared_audit(path, battery, {"model": model} if model else {})
     criteria = sum(len(probe.criteria) for probe in declared.probes.values()) + len(declared.criteria)
     valid = (
         f"{path}: valid; {len(declared.probes)} probes, {criteria} criteria, "
         f"config digest {config_digest(declared)[:12]}"
     )
-    return [valid, *(forecast_of(declared, probes) if dry_run else [])]
+    sets = [line for found in data.values() for line in described(found)]
+    return [valid, *sets, *(forecast_of(declared, probes, data) if dry_run else [])]
 
 
-def forecast_of(config: AuditConfig, probes: dict[str, LoadedProbe]) -> list[str]:
+def described(data: Dataset) -> list[str]:
+    """What a report will say of a data set that the config declares."""
+    lines = [f"  {data.name}: {len(data.examples)} examples, sha256 {data.sha256[:12]}"]
+    files = data.card["file"]
+    told = list(files.values()) if isinstance(files, dict) else []
+    return lines + [
+        f"    {line}" for line in [*told, f"groups: {data.card['groups']}", f"checks: {data.card['checks']}"]
+    ]
+
+
+def forecast_of(config: AuditConfig, probes: dict[str, LoadedProbe], data: dict[str, Dataset]) -> list[str]:
     """What the config would cost on the model that it names."""
     if not config.model:
         raise ConfigError("no model to forecast for: give --model FOLDER, or `model:` in the config")
     folder, revision = resolve(config.model, default_cache())
-    return unloaded_forecast(config, admit(folder, name=config.model if revision else None), probes)
+    return unloaded_forecast(config, admit(folder, name=config.model if revision else None), probes, data)

@@ -24,6 +24,7 @@ import auditor.errors
 from auditor.bundle import RunFolder
 from auditor.checkpoint.admit import Admitted
 from auditor.config import AuditConfig, Strict
+from auditor.data.examples import Dataset
 from auditor.errors import AuditorError, IncompleteRun
 from auditor.model.plan import Plan
 
@@ -41,12 +42,14 @@ KEPT = (
 
 
 class Job(Strict):
-    """What the child is asked to do; removed when it is done, because it holds a path of this machine."""
+    """What the child is asked to do; removed when it is done, because it holds a path of this machine, and texts."""
 
     config: AuditConfig
     checkpoint: Admitted
     device: str
     dtype: str
+    data: dict[str, Dataset] = {}
+    """data sets that the config declares, as the parent read them"""
     dry_run: bool = False
     """load and time the model, and measure nothing of it"""
 

@@ -11,7 +11,8 @@ from auditor.checkpoint.admit import Admitted
 from auditor.checkpoint.shape import Shape
 from auditor.cli.child import SPEED, Job, measure_in_child
 from auditor.config import AuditConfig
-from auditor.data.datasets import read
+from auditor.data.declared import reader
+from auditor.data.examples import Dataset
 from auditor.errors import ConfigError
 from auditor.findings.assess import applies
 from auditor.measure.cost import Survey, Work
@@ -31,10 +32,12 @@ def loaded_forecast(job: Job, probes: Mapping[str, LoadedProbe]) -> list[str]:
         seen = folder.read_json(SPEED)
     speed = Speed(seen["fed"], seen["written"], "timed on this machine just now, on a few batches")
     machine = Machine(plan.device, plan.dtype, plan.batch_tokens, "dtype_kl_to_float32" in plan.facts)
-    return list(told(job.config, job.checkpoint, probes, machine, speed))
+    return list(told(job.config, job.checkpoint, probes, machine, speed, job.data))
 
 
-def unloaded_forecast(config: AuditConfig, admitted: Admitted, probes: Mapping[str, LoadedProbe]) -> list[str]:
+def unloaded_forecast(
+    config: AuditConfig, admitted: Admitted, probes: Mapping[str, LoadedProbe], data: Mapping[str, Dataset]
+) -> list[str]:
     """The same without loading a weight: the speed is a share of that of a matrix product."""
     from auditor.model.load import expected_machine  # torch: only when asked
     from auditor.model.speed import product_flops
@@ -42,7 +45,7 @@ def unloaded_forecast(config: AuditConfig, admitted: Admitted, probes: Mapping[s
     machine = expected_machine(admitted)
     how = f"{FED_SHARE:.0%} of a matrix product's speed, timed on this machine; nothing was loaded"
     speed = Speed.of_matmul(product_flops(machine.device, machine.dtype), shape_of(admitted), how)
-    return list(told(config, admitted, probes, machine, speed))
+    return list(told(config, admitted, probes, machine, speed, data))
 
 
 def shape_of(admitted: Admitted) -> Shape:
@@ -54,7 +57,12 @@ def shape_of(admitted: Admitted) -> Shape:
 
 
 def told(
-    config: AuditConfig, admitted: Admitted, probes: Mapping[str, LoadedProbe], machine: Machine, speed: Speed
+    config: AuditConfig,
+    admitted: Admitted,
+    probes: Mapping[str, LoadedProbe],
+    machine: Machine,
+    speed: Speed,
+    data: Mapping[str, Dataset],
 ) -> Iterator[str]:
     """The lines."""
     shape = shape_of(admitted)
@@ -65,7 +73,7 @@ def told(
     for name, settings in config.probes.items():
         if not applies(settings, role):
             continue
-        declared = declared_work(probes[name], settings.params, config.seed, shape)
+        declared = declared_work(probes[name], settings.params, config.seed, shape, data)
         if declared is None:
             unknown.append(name)
             continue
@@ -81,11 +89,17 @@ def told(
     yield from memory_lines(memory(shape, machine))
 
 
-def declared_work(loaded: LoadedProbe, params: Mapping[str, object], seed: int, shape: Shape) -> list[Work] | None:
+def declared_work(
+    loaded: LoadedProbe,
+    params: Mapping[str, object],
+    seed: int,
+    shape: Shape,
+    data: Mapping[str, Dataset] | None = None,
+) -> list[Work] | None:
     """What a probe will ask of the model; None where it does not say."""
     if loaded.probe.cost is None:
         return None
-    survey = Survey(Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), seed), shape)
+    survey = Survey(Library(reader(loaded.data_dir, data), seed), shape)
     return list(loaded.probe.cost(survey, loaded.probe.params.model_validate(params)))
 
 

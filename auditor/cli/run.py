@@ -17,6 +17,8 @@ from auditor.cli.forecast import loaded_forecast
 from auditor.cli.report import manifest
 from auditor.cli.summary import summary
 from auditor.config import AuditConfig, config_digest, load_config, validate_against
+from auditor.data.declared import read_declared
+from auditor.data.examples import Dataset
 from auditor.declared import declared_in
 from auditor.errors import AuditorError, ConfigError, OutputError
 from auditor.findings.gate import exit_code
@@ -63,19 +65,19 @@ def run(  # noqa: PLR0913, one argument an option
     is the verdict.
     """
     options = {"model": model, "adapter": str(adapter) if adapter else None, "role": role, "seed": seed}
-    declared, probes = declared_audit(config, battery, {k: v for k, v in options.items() if v is not None})
+    declared, probes, data = declared_audit(config, battery, {k: v for k, v in options.items() if v is not None})
     places = declared_in(config, declared)
     admitted = admitted_checkpoint(declared)
     declared = nameable(declared, admitted)
+    job = Job(config=declared, checkpoint=admitted, device=device, dtype=dtype, data=data)
     if dry_run:
-        job = Job(config=declared, checkpoint=admitted, device=device, dtype=dtype, dry_run=True)
-        click.echo("\n".join(loaded_forecast(job, probes)))
+        click.echo("\n".join(loaded_forecast(job.model_copy(update={"dry_run": True}), probes)))
         return 0
     folder = RunFolder.create(out, resume=resume)
     pin(folder, declared, admitted, probes, resume=resume)
     if resume:
         refuse_other_format(folder, device=device, dtype=dtype)
-    plan = measure_in_child(folder, Job(config=declared, checkpoint=admitted, device=device, dtype=dtype))
+    plan = measure_in_child(folder, job)
     record = conclude(declared, admitted.identity, plan, probes, folder, declared=places)
     render(record, folder)
     click.echo(summary(record, folder.path))
@@ -84,11 +86,13 @@ def run(  # noqa: PLR0913, one argument an option
 
 def declared_audit(
     path: Path | None, battery: str | None, options: dict[str, object]
-) -> tuple[AuditConfig, dict[str, LoadedProbe]]:
-    """The validated config and the probes it names."""
+) -> tuple[AuditConfig, dict[str, LoadedProbe], dict[str, Dataset]]:
+    """The validated config, the probes it names, and the data sets it declares."""
     config = load_config(path, battery=battery, overrides=options, batteries=battery_paths())
     probes = load_probes(list(config.probes))
-    return validate_against(config, probes), probes
+    config = validate_against(config, probes)
+    config, data = read_declared(config, probes, root=path.parent if path else Path(), source=str(path or "config"))
+    return config, probes, data
 
 
 def admitted_checkpoint(config: AuditConfig) -> Admitted:

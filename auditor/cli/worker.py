@@ -62,7 +62,7 @@ def work(folder: RunFolder) -> None:
         fed, written = text_speed(target, plan.batch_tokens)
         folder.write_json(SPEED, {"fed": fed, "written": written})
         return
-    measure(job.config, target, plan, load_probes(list(job.config.probes)), folder)
+    measure(job.config, target, plan, load_probes(list(job.config.probes)), folder, job.data)
 
 
 if __name__ == "__main__":

@@ -135,6 +135,10 @@ class Asking(Recorder):
                     raise ValueError(f"{view.name}: {column!r} was asked before, otherwise: {example.id}")
         return result
 
+    def has(self, view: View) -> bool:
+        """Whether the data set has such items on the evaluation split, where it could be asked of them."""
+        return bool(self._library.examples(view, ("evaluation",)))
+
     def _sealed(self, view: View, n: int) -> tuple[Example, ...]:
         pool = self._library.examples(view, ("evaluation",))
         if not pool:
