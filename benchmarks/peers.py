@@ -1,7 +1,8 @@
 """Other libraries that read a residual stream. Each is optional, and is given a checkpoint on this machine.
 
-Every reader does only what the job asks, in the way its library offers for that: no head where it can be left out, no
-block after the last one that is read, one token kept where it can be.
+A sparing reader does only what the job asks, in the way its library offers for that: no head where it can be left out,
+no block after the last one that is read, one token kept where it can be. A plain one is what its library's first
+example shows: the whole model, every token.
 """
 
 from __future__ import annotations
@@ -24,11 +25,12 @@ Reader = Callable[[Batch], Tensor]
 """a left-padded batch -> resid_post of the last token at every layer but the last, [rows, n_layers − 1, d_model]"""
 
 
-def transformers_reader(target: TargetModel) -> Reader:
-    """`output_hidden_states=True`, on the model without its head; its lasting hooks are taken out each time."""
+def transformers_reader(target: TargetModel, *, sparing: bool) -> Reader:
+    """`output_hidden_states=True`; its lasting hooks are taken out each time."""
+    model = target.backbone if sparing else target.model
 
     def read(batch: Batch) -> Tensor:
-        states = library_hidden_states(target.backbone, inputs(target.backbone, batch.ids, batch.mask))
+        states = library_hidden_states(model, inputs(model, batch.ids, batch.mask))
         if states is None:
             raise LookupError("the library listed no hidden states")
         return torch.stack([state[:, -1].float() for state in states[1:-1]], dim=1)
@@ -36,21 +38,21 @@ def transformers_reader(target: TargetModel) -> Reader:
     return read
 
 
-def _steering_vectors(target: TargetModel, _folder: Path) -> Reader:
-    """`record_activations`, on the model without its head; it keeps every token."""
+def _steering_vectors(target: TargetModel, _folder: Path, sparing: bool) -> Reader:
+    """`record_activations`; it keeps every token."""
     record = import_module("steering_vectors").record_activations
-    layers = range(target.n_layers - 1)
+    layers, model = range(target.n_layers - 1), target.backbone if sparing else target.model
 
     def read(batch: Batch) -> Tensor:
-        with record(target.backbone, layer_nums=layers) as seen:
-            target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
+        with record(model, layer_nums=layers) as seen:
+            model(**inputs(model, batch.ids, batch.mask), use_cache=False)
         return torch.stack([seen[layer][0][:, -1].float() for layer in layers], dim=1)
 
     return read
 
 
-def _nnsight(target: TargetModel, folder: Path) -> Reader:
-    """A trace that saves the last token and stops behind the last block that is read."""
+def _nnsight(target: TargetModel, folder: Path, sparing: bool) -> Reader:
+    """A trace that saves the last token; a sparing one stops behind the last block that is read."""
     wrapper: Any = import_module("nnsight.modeling.transformers").TransformersModel
     how = {"task": "text-generation", "dtype": target.dtype, "attn_implementation": "eager"}
     model = wrapper(str(folder), dispatch=True, **how)
@@ -61,30 +63,31 @@ def _nnsight(target: TargetModel, folder: Path) -> Reader:
         with model.trace(inputs(target.model, batch.ids, batch.mask), use_cache=False) as tracer:
             for block in blocks:
                 saved.append(block.output[:, -1].save())
-            tracer.stop()
+            if sparing:
+                tracer.stop()
         return torch.stack([one.float() for one in saved], dim=1)
 
     return read
 
 
-def _transformer_lens(target: TargetModel, folder: Path) -> Reader:
-    """`TransformerBridge.run_with_cache` with a slice of one token, stopped before the last block."""
+def _transformer_lens(target: TargetModel, folder: Path, sparing: bool) -> Reader:
+    """`TransformerBridge.run_with_cache`; a sparing one with a slice of one token, stopped before the last block."""
     bridge: Any = import_module("transformer_lens.model_bridge").TransformerBridge
     model = bridge.boot_transformers(str(folder), device=str(target.device), dtype=target.dtype)
     names = [f"blocks.{layer}.hook_out" for layer in range(target.n_layers - 1)]
+    spared: dict[str, Any] = {"pos_slice": -1, "stop_at_layer": target.n_layers - 1} if sparing else {}
 
     def read(batch: Batch) -> Tensor:
         given = inputs(target.model, batch.ids, batch.mask)
         _, cache = model.run_with_cache(
-            given.pop("input_ids"), return_cache_object=False, names_filter=names, pos_slice=-1,
-            stop_at_layer=target.n_layers - 1, **given,
-        )  # fmt: skip
+            given.pop("input_ids"), return_cache_object=False, names_filter=names, **spared, **given
+        )
         return torch.stack([cache[name][:, -1].float() for name in names], dim=1)
 
     return read
 
 
-PEERS: Mapping[str, Callable[[TargetModel, Path], Reader]] = {
+PEERS: Mapping[str, Callable[[TargetModel, Path, bool], Reader]] = {
     "steering-vectors": _steering_vectors,
     "nnsight": _nnsight,
     "transformer-lens": _transformer_lens,
@@ -96,8 +99,9 @@ PEERS: Mapping[str, Callable[[TargetModel, Path], Reader]] = {
 class Found:
     """The peers that are here, and what is to be said of those that are not."""
 
-    readers: Mapping[str, Reader]
+    sparing: Mapping[str, Reader]
     """name with version -> reader"""
+    plain: Mapping[str, Reader]
     missing: tuple[str, ...]
 
 
@@ -112,4 +116,7 @@ def find_peers(target: TargetModel, folder: Path) -> Found:
     if installed:
         target.model.save_pretrained(folder)
         target.tokenizer.save_pretrained(folder)
-    return Found({f"{name} {v}": PEERS[name](target, folder) for name, v in installed.items()}, tuple(missing))
+    sparing, plain = (
+        {f"{name} {v}": PEERS[name](target, folder, one) for name, v in installed.items()} for one in (True, False)
+    )
+    return Found(sparing, plain, tuple(missing))
