@@ -57,7 +57,7 @@ class RunFolder:
 
     @staticmethod
     def create(path: str | Path, resume: bool = False) -> RunFolder:
-        """Make a new run folder, or continue one.
+        """Make a new run folder, or open one to continue it, which changes nothing in it yet.
 
         Raises OutputError when the folder holds something and `resume` is not set, when there is no run to
         resume, or when it cannot be written.
@@ -78,7 +78,8 @@ class RunFolder:
             (path / "units").mkdir(parents=True, exist_ok=True)
             for left_behind in path.rglob(".*.tmp"):
                 left_behind.unlink(missing_ok=True)
-        folder.log("resumed" if resume else "created")
+        if not resume:
+            folder.log("created")
         return folder
 
     @property

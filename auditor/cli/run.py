@@ -77,6 +77,7 @@ def run(  # noqa: PLR0913, one argument an option
     pin(folder, declared, admitted, probes, resume=resume)
     if resume:
         refuse_other_format(folder, device=device, dtype=dtype)
+        folder.log("resumed")
     plan = measure_in_child(folder, job)
     record = conclude(declared, admitted.identity, plan, probes, folder, declared=places)
     render(record, folder)

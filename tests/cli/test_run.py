@@ -136,6 +136,10 @@ def test_a_killed_run_leaves_no_torn_file_and_resumes_to_the_same_record(
     resumed = auditor("run", small, "--model", model, "--out", out, "--resume")
     assert resumed.returncode == 3, resumed.stderr
     assert without_environment(out) == without_environment(whole)
+    assert "resumed" in (out / "log.jsonl").read_text()
+    # a refusal to go on leaves a finished run as it was signed and sealed
+    assert auditor("run", small, "--model", model, "--out", out, "--resume", "--seed", "5").returncode == 2
+    assert auditor("verify", out).returncode == 0
 
 
 def test_an_interrupt_ends_with_130_and_keeps_finished_units(model: Path, small: Path, tmp_path: Path) -> None:
