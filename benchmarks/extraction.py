@@ -64,7 +64,7 @@ def extraction(bench: Bench, scratch: Path) -> Contest:
             "transformers, plain": by(transformers_reader(target, sparing=False), in_order),
             **{f"{name}, plain": by(reader, in_order) for name, reader in peers.plain.items()},
         },
-        # of values up to some hundreds, where bfloat16 counts in steps of 2 or 4
-        tolerance=1e-3 if target.dtype == torch.float32 else 4.0,
+        # of values up to some hundreds, where bfloat16 counts in steps of 2 or 4, and other batches round otherwise
+        tolerance=1e-3 if target.dtype == torch.float32 else 8.0,
         notes=peers.missing,
     )
