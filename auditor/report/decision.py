@@ -24,6 +24,11 @@ class Decision:
     by_terms: bool
     """whether a policy, a waiver or a baseline had a say"""
 
+    @property
+    def because(self) -> str:
+        """Verdict, counts and reasons in one text; those of the record are sentences, those of the gate are not."""
+        return ("; " if self.by_terms else " ").join((self.line, *self.reasons))
+
 
 def decision(record: AuditRecord, outcome: GateOutcome | None) -> Decision:
     """The gate's decision; without terms the same as without an outcome."""

@@ -63,8 +63,7 @@ def commands(record: AuditRecord, outcome: GateOutcome | None = None) -> tuple[s
     errors = [_command("error", case) for case in found if case.effect == "fail"]
     warnings = [_command("warning", case) for case in found if case.effect != "fail"]
     if not found and decided.exit_code:
-        why = " ".join((decided.line, *decided.reasons))
-        warnings = [f"::warning title=auditor::{_data(line(why, TOLD))}"]
+        warnings = [f"::warning title=auditor::{_data(line(decided.because, TOLD))}"]
     return (*errors[:ANNOTATIONS], *warnings[:ANNOTATIONS])
 
 

@@ -76,8 +76,7 @@ def _gate(suite: Element, decided: Decision, audit: str) -> None:
         SubElement(properties, "property", name=key, value=value)
     made = SubElement(suite, "testcase", name="the gate passes", classname=RUN, time="0.000")
     if decided.exit_code:
-        why = decided.reasons if decided.by_terms else ()
-        told = " ".join((decided.line, *(line(reason, TOLD) for reason in why)))
+        told = line(decided.because, TOLD) if decided.by_terms else decided.line
         SubElement(made, "failure", message=told, type=decided.verdict)
 
 

@@ -13,6 +13,7 @@ from junitparser import JUnitXml
 from pydantic_sarif.model import StaticAnalysisResultsFormatSarifVersion210JsonSchema as PublishedSchema
 
 from auditor.findings.comparison import Comparison
+from auditor.findings.gate import line as verdict_line
 from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.findings.waivers import Waiver
@@ -87,6 +88,7 @@ def test_a_gate_without_terms_writes_what_the_record_says(name: str) -> None:
         assert render(record, outcome) == FORMATS[form](record)
     assert github.summary(record, github.SUMMARY_BYTES, outcome) == FORMATS["github"](record)
     assert github.commands(record, outcome) == github.commands(record)
+    assert case((record, outcome), GATE)[2] == verdict_line(record)
 
 
 def test_a_policy_a_waiver_and_a_baseline_each_have_a_say() -> None:
