@@ -11,9 +11,10 @@ import click
 from auditor.atomic import writing
 from auditor.bundle import RunFolder, write_atomic
 from auditor.errors import OutputError
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import github
-from auditor.report.formats import FORMATS
+from auditor.report.formats import DECIDED
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """the variable in which GitHub Actions names the file of a step's summary"""
@@ -32,25 +33,27 @@ def write_export(text: str, output: Path, home: Path) -> None:
         RunFolder(home).write_rendered([output])
 
 
-def publish(record: AuditRecord, folder: Path, outputs: Mapping[str, Path | None], *, to_github: bool) -> None:
-    """Write each named format to its file; tell GitHub by annotations and, inside a job, by its summary."""
+def publish(
+    record: AuditRecord, outcome: GateOutcome, folder: Path, *, outputs: Mapping[str, Path | None], to_github: bool
+) -> None:
+    """Write what the gate decided to a file for each named format; tell GitHub by annotations and a job's summary."""
     home = folder if folder.is_dir() else folder.parent
     for name, output in outputs.items():
         if output is not None:
-            write_export(FORMATS[name](record), output, home)
+            write_export(DECIDED[name](record, outcome), output, home)
     if to_github:
-        for command in github.commands(record):
+        for command in github.commands(record, outcome):
             click.echo(command)
         if place := os.environ.get(STEP_SUMMARY):
-            _append_summary(record, Path(place))
+            _append_summary(record, outcome, Path(place))
 
 
-def _append_summary(record: AuditRecord, path: Path) -> None:
+def _append_summary(record: AuditRecord, outcome: GateOutcome, path: Path) -> None:
     """Add to what earlier commands of the step wrote: GitHub keeps nothing of a summary that is too long."""
     with writing(path):
         before = path.stat().st_size if path.exists() else 0
         with open(path, "ab") as file:
-            file.write(github.summary(record, github.SUMMARY_BYTES - before).encode())
+            file.write(github.summary(record, github.SUMMARY_BYTES - before, outcome).encode())
 
 
 def _rendered(home: Path) -> set[str]:

@@ -45,8 +45,8 @@ def gate(  # noqa: PLR0913 one parameter an option
     if as_json and github:
         raise ConfigError("--json and --github both write to standard output; give one of them")
     record = load(folder)
-    publish(record, folder, {"sarif": sarif, "junit": junit}, to_github=github)
     outcome = decided(folder, record, policy_file=policy, waivers_file=waivers, baseline=baseline)
+    publish(record, outcome, folder, outputs={"sarif": sarif, "junit": junit}, to_github=github)
     if as_json:
         click.echo(json.dumps(told(record, outcome), indent=1))
     else:

@@ -63,6 +63,12 @@ class GateOutcome(Strict):
     """one line each: waivers without use or too wide, what could not be compared"""
     baseline: Comparison | None = None
 
+    @property
+    def by_terms(self) -> bool:
+        """Whether a policy, a waiver or a baseline had a say; else it is the record's own verdict."""
+        used = any(ruling.waiver or ruling.turned_down for ruling in self.rulings)
+        return self.baseline is not None or self.policy != Policy() or used
+
 
 def gated(
     record: AuditRecord,

@@ -69,6 +69,12 @@ class Waiver(Strict):
             high is None or value <= max(high, self.accept_up_to)
         )
 
+    @property
+    def words(self) -> str:
+        """Up to what, until when, by whom and why, as its file says; not made harmless."""
+        by = f"owner {self.owner}, approved by {self.approved_by}"
+        return f"accepted up to {self.accept_up_to:g} until {self.expires}; {by}: {self.reason}"
+
     def out_of_force(self, today: date) -> str:
         """Why it does not hold today; empty if it does."""
         if today > self.expires:

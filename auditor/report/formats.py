@@ -1,9 +1,10 @@
-"""The machine formats of `auditor report --format`: each a function of the record alone."""
+"""The machine formats: functions of the record alone, and those that follow what the gate decided."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import cyclonedx, github, gitlab, intoto, junit, model_index, oscal, sarif, tabular
 
@@ -20,3 +21,5 @@ FORMATS: Mapping[str, Callable[[AuditRecord], str]] = {
     "cyclonedx": cyclonedx.render,
     "modelindex": model_index.render,
 }
+DECIDED: Mapping[str, Callable[[AuditRecord, GateOutcome], str]] = {"sarif": sarif.render, "junit": junit.render}
+"""what `auditor gate` writes; FORMATS is what `auditor report --format` does"""

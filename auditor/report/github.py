@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from auditor.findings.gate import exit_code
-from auditor.findings.gate import line as verdict_line
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report.cases import TOLD, Case, Outcome, battery_name, cases, model_name
+from auditor.report.decision import Decision, decision
 from auditor.report.exported import line
 from auditor.report.numbers import bar, held
 from auditor.report.text import DASH
@@ -39,11 +39,11 @@ def render(record: AuditRecord) -> str:
     return summary(record, SUMMARY_BYTES)
 
 
-def summary(record: AuditRecord, limit: int) -> str:
-    """The job summary in at most `limit` bytes, whole lines; what is left out is counted."""
+def summary(record: AuditRecord, limit: int, outcome: GateOutcome | None = None) -> str:
+    """The job summary, by the gate's outcome, in at most `limit` bytes, whole lines; what is left out is counted."""
     kept: list[str] = []
     room = limit - _TAIL
-    lines = list(_lines(record))
+    lines = list(_lines(record, outcome))
     for told in lines:
         room -= len(told.encode()) + 1
         if room < 0:
@@ -54,34 +54,47 @@ def summary(record: AuditRecord, limit: int) -> str:
     return "\n".join(kept) + "\n" + cut if limit > _TAIL else ""
 
 
-def commands(record: AuditRecord) -> tuple[str, ...]:
-    """Workflow commands, one line each: at most ten errors (a bar missed) and ten warnings (a high bar open).
+def commands(record: AuditRecord, outcome: GateOutcome | None = None) -> tuple[str, ...]:
+    """Workflow commands, one line each: at most ten errors (what fails the gate) and ten warnings (what holds it back).
 
     A gate that does not pass for another reason has a warning of its own.
     """
-    found = [case for case in cases(record) if case.blocks]
-    errors = [_command("error", case) for case in found if case.outcome == "not_met"]
-    warnings = [_command("warning", case) for case in found if case.outcome != "not_met"]
-    if not found and exit_code(record):
-        why = " ".join((verdict_line(record), *record.verdict_reasons))
-        warnings = [f"::warning title=auditor::{_data(line(why, TOLD))}"]
+    found, decided = [case for case in cases(record, outcome) if case.blocks], decision(record, outcome)
+    errors = [_command("error", case) for case in found if case.effect == "fail"]
+    warnings = [_command("warning", case) for case in found if case.effect != "fail"]
+    if not found and decided.exit_code:
+        warnings = [f"::warning title=auditor::{_data(line(decided.because, TOLD))}"]
     return (*errors[:ANNOTATIONS], *warnings[:ANNOTATIONS])
 
 
-def _lines(record: AuditRecord) -> Iterator[str]:
-    sign = VERDICT[record.verdict]
+def _lines(record: AuditRecord, outcome: GateOutcome | None) -> Iterator[str]:
+    decided, found = decision(record, outcome), cases(record, outcome)
+    sign = VERDICT[decided.verdict]
     yield f"## {sign.mark} auditor: {sign.word}"
     yield ""
-    yield f"{_markdown(model_name(record))}, battery {_markdown(battery_name(record))}: {verdict_line(record)}"
+    yield f"{_markdown(model_name(record))}, battery {_markdown(battery_name(record))}: {decided.line}"
     yield ""
-    yield from _listed("Why", record.verdict_reasons)
+    yield from _listed("Why", decided.reasons)
+    yield from _listed("Waived", [f"{case.trace.id}: {case.ruled}" for case in found if case.waiver])
+    yield from _listed("Waivers that do not hold", _turned_down(found))
+    yield from _listed("Warnings", outcome.warnings if outcome else ())
     yield "| | rule | what | measured | bar | severity |"
     yield "|---|---|---|---|---|---|"
-    for case in cases(record):
+    for case in found:
         yield _row(case)
     yield ""
-    yield from _listed("What would change this", record.would_change)
+    yield from _listed(_what_would_change(record, decided), record.would_change)
     yield f"Audit `{record.digest}`. It says what was measured and how the declared bars were met, nothing beyond."
+
+
+def _turned_down(found: Sequence[Case]) -> list[str]:
+    return [f"{case.trace.id}: {why}" for case in found if case.ruling for why in case.ruling.turned_down]
+
+
+def _what_would_change(record: AuditRecord, decided: Decision) -> str:
+    """The record knows it of its own verdict only."""
+    own = f"What would change the verdict by the declared bars alone ({VERDICT[record.verdict].word})"
+    return own if decided.by_terms else "What would change this"
 
 
 def _listed(head: str, sentences: Sequence[str]) -> Iterator[str]:
@@ -98,7 +111,9 @@ def _row(case: Case) -> str:
     if case.outcome in ("not_measured", "crashed", "not_applicable"):
         value = finding.reason if finding else case.told
     cells = (case.trace.rule, case.title, value, bar(case.criterion, case.unit), case.criterion.severity)
-    return f"| {_SIGN[case.outcome]} | " + " | ".join(map(_markdown, cells)) + " |"
+    sign = _SIGN[case.outcome] + (", worse than the baseline" if case.fell_behind else "")
+    sign += ", waived" if case.waiver else ""
+    return f"| {sign} | " + " | ".join(map(_markdown, cells)) + " |"
 
 
 def _markdown(text: str) -> str:
@@ -109,7 +124,7 @@ def _markdown(text: str) -> str:
 
 def _command(level: str, case: Case) -> str:
     place = f"file={_property(case.trace.file)},line={case.trace.line}"
-    return f"::{level} {place},title={_property(f'{case.trace.rule} {case.title}')}::{_data(case.told)}"
+    return f"::{level} {place},title={_property(f'{case.trace.rule} {case.title}')}::{_data(case.message)}"
 
 
 def _data(text: str) -> str:

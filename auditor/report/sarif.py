@@ -1,7 +1,8 @@
 """One record as SARIF 2.1.0: each check a rule, each criterion a result at the config line that declared it.
 
 `render` writes every result with its kind. GitHub code scanning reads no kind and shows every result as an alert, so
-`render_alerts` leaves out what is none. Source: OASIS, https://docs.oasis-open.org/sarif/sarif/v2.1.0.
+`render_alerts` leaves out what is none. What the gate waived keeps its kind and is suppressed. Source: OASIS,
+https://docs.oasis-open.org/sarif/sarif/v2.1.0.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.config import Severity
 from auditor.findings.assess import SEVERITIES
-from auditor.findings.gate import exit_code
-from auditor.findings.gate import line as verdict_line
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report.cases import TOLD, Case, Outcome, battery_name, cases, model_name
+from auditor.report.decision import Decision, decision
 from auditor.report.exported import address, as_json, instant, line, tool_version
 from auditor.report.numbers import bar
 from auditor.report.text import full_stop
@@ -36,17 +37,18 @@ SECURITY: dict[Severity, str] = {"high": "8.0", "medium": "5.0"}
 """on GitHub's scale: high from 7.0, medium from 4.0; a check without a bar has none"""
 
 
-def render(record: AuditRecord) -> str:
-    """The record as a SARIF log: the same record gives the same text."""
-    return _log(record, cases(record))
+def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
+    """The record as a SARIF log, by the outcome of its gate: the same record gives the same text."""
+    return _log(record, decision(record, outcome), cases(record, outcome))
 
 
-def render_alerts(record: AuditRecord) -> str:
+def render_alerts(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
     """The record as a SARIF log of nothing but what stands in the way of a pass."""
-    return _log(record, [case for case in cases(record) if case.blocks])
+    return _log(record, decision(record, outcome), [case for case in cases(record, outcome) if case.blocks])
 
 
-def _log(record: AuditRecord, shown: Sequence[Case]) -> str:
+def _log(record: AuditRecord, decided: Decision, shown: Sequence[Case]) -> str:
+    suppressing = any(case.waiver for case in shown)
     rules = list(dict.fromkeys(case.trace.rule for case in shown))
     run = {
         "tool": {
@@ -63,12 +65,15 @@ def _log(record: AuditRecord, shown: Sequence[Case]) -> str:
             "ADAPTER": {"description": {"text": "the folder of the adapter"}},
         },
         "artifacts": [*_files(record.checkpoint, "CHECKPOINT"), *_files(record.checkpoint.adapter, "ADAPTER")],
-        "results": [_result(case, rules.index(case.trace.rule)) for case in shown],
+        "results": [
+            _result(case, rules.index(case.trace.rule)) | (_suppressions(case) if suppressing else {}) for case in shown
+        ],
         "columnKind": "unicodeCodePoints",
         "properties": {
-            "verdict": record.verdict,
-            "exitCode": exit_code(record),
-            "summary": verdict_line(record),
+            "verdict": decided.verdict,
+            "exitCode": decided.exit_code,
+            "summary": decided.line,
+            **({"reasons": [line(reason, TOLD) for reason in decided.reasons]} if decided.by_terms else {}),
             "audit": record.digest,
             "checkpoint": line(record.checkpoint.digest),
         },
@@ -107,12 +112,13 @@ def _help(found: Sequence[Case]) -> str:
 def _result(case: Case, index: int) -> dict[str, object]:
     estimate = case.finding.estimate if case.finding else None
     numbers = estimate.model_dump(include={"value", "low", "high", "n", "of", "estimator"}) if estimate else {}
+    kind = "fail" if case.fell_behind else KIND[case.outcome]
     return {
         "ruleId": case.trace.rule,
         "ruleIndex": index,
-        "kind": KIND[case.outcome],
-        "level": LEVEL[case.criterion.severity] if case.outcome == "not_met" else "none",
-        "message": {"text": _text(case.told)},
+        "kind": kind,
+        "level": LEVEL[case.criterion.severity] if kind == "fail" else "none",
+        "message": {"text": " ".join(_text(part) for part in (case.told, case.ruled) if part)},
         "locations": [
             {
                 "physicalLocation": {
@@ -136,6 +142,17 @@ def _result(case: Case, index: int) -> dict[str, object]:
             **{name: line(value) if isinstance(value, str) else value for name, value in numbers.items()},
         },
     }
+
+
+def _suppressions(case: Case) -> dict[str, object]:
+    """The waiver of a result; an empty list says that it is not suppressed, and SARIF wants all results to say so."""
+    waiver = case.waiver
+    if waiver is None:
+        return {"suppressions": []}
+    said = {"owner": line(waiver.owner), "approvedBy": line(waiver.approved_by)}
+    days = {"created": waiver.created.isoformat(), "expires": waiver.expires.isoformat()}
+    accepted = {"kind": "external", "status": "accepted", "justification": line(waiver.reason, TOLD)}
+    return {"suppressions": [accepted | {"properties": said | days | {"acceptUpTo": waiver.accept_up_to}}]}
 
 
 def _files(checkpoint: CheckpointIdentity | None, base: str) -> Iterator[dict[str, object]]:

@@ -60,7 +60,10 @@ FAKE = """#!/usr/bin/env bash
 printf '%q ' "$@" >> "$CALLS"; echo >> "$CALLS"
 case $1 in
   run) echo "::error::from the model"; exit "$RUN_CODE" ;;
-  gate) echo "GATE SAID ::error::x"; exit "$GATE_CODE" ;;
+  gate)
+    echo "auditor: GATE ERRED ::error::x" >&2
+    [ "$GATE_CODE" = 2 ] || echo "GATE WROTE" >> "$GITHUB_STEP_SUMMARY"
+    echo "::error title=R001::GATE SAID"; exit "$GATE_CODE" ;;
 esac
 """
 
@@ -106,7 +109,8 @@ def test_the_action_ends_with_the_gates_code_and_an_error_outranks_it(
     _, summary, outputs, calls = stepped(tmp_path, run_code, gate_code, MODEL="m", OUT="out")
     assert outputs == f"exit-code={code}\n"
     assert [call.split()[0] for call in calls] == (["run", "gate"] if gated else ["run"])
-    assert "    GATE SAID" in summary if gated else f"ended with exit code {code}" in summary
+    decided = gated and code != 2
+    assert summary == "GATE WROTE\n" if decided else f"Nothing was decided: exit code {code}" in summary
 
 
 def test_the_action_passes_every_input_on(tmp_path: Path) -> None:
@@ -115,7 +119,7 @@ def test_the_action_passes_every_input_on(tmp_path: Path) -> None:
     *_, calls = stepped(tmp_path, **inputs, **terms)
     assert calls == [
         "run --model=m --out=o --adapter=a --battery=quick -- c.yaml",
-        "gate --policy=p.yaml --waivers=w.yaml --baseline=b -- o",
+        "gate --github --policy=p.yaml --waivers=w.yaml --baseline=b -- o",
     ]
     for call in calls:
         command, *arguments = call.split()
@@ -125,17 +129,18 @@ def test_the_action_passes_every_input_on(tmp_path: Path) -> None:
 
 def test_hostile_inputs_are_data_and_the_runner_obeys_no_line_of_the_model(tmp_path: Path) -> None:
     hostile = '$(touch pwned) `touch pwned` "; touch pwned; # \n--out=elsewhere'
-    out, summary, _, calls = stepped(tmp_path, MODEL=hostile, OUT="-rf", CONFIG="--resume")
+    out, _, _, calls = stepped(tmp_path, MODEL=hostile, OUT="-rf", CONFIG="--resume")
     assert not (tmp_path / "pwned").exists()
     quoted = subprocess.run(
         ["bash", "-c", 'printf "%q" "$1"', "_", f"--model={hostile}"], capture_output=True, text=True, check=True
     ).stdout
-    assert calls == [f"run {quoted} --out=-rf -- --resume", "gate -- -rf"]
+    assert calls == [f"run {quoted} --out=-rf -- --resume", "gate --github -- -rf"]
     lines = out.splitlines()
     word = lines[0].removeprefix("::stop-commands::")
     assert re.fullmatch(r"[0-9a-f]{32}", word)
-    assert lines[-1] == f"::{word}::"
-    assert all(line.startswith("    ") for line in summary.splitlines() if "GATE SAID" in line)
+    # after the word the runner obeys again, and there is nothing but what the gate wrote for it
+    assert lines[lines.index(f"::{word}::") + 1 :] == ["::error title=R001::GATE SAID"]
+    assert lines.index("::error::from the model") < lines.index(f"::{word}::")
 
 
 # the hook and the documents

@@ -135,3 +135,56 @@ def test_a_summary_that_is_nearly_full_is_not_made_too_long(
     assert call("gate", folder, "--github").return_value == 1
     assert github.SUMMARY_BYTES - 900 < place.stat().st_size <= github.SUMMARY_BYTES
     assert "left out" in place.read_text(encoding="utf-8")
+
+
+# what the gate was told beyond the record
+
+
+def waivers_until(place: Path, day: str) -> Path:
+    """A file that waives the one missed bar of a failing run until a day."""
+    waiver = {
+        "rule": "refusal_behaviour.harmful_refusal_rate",
+        "model": "*",
+        "accept_up_to": 0.0,
+        "created": "2020-01-01",
+    }
+    said = {"reason": "known", "owner": "A. Owner", "approved_by": "B. Approver", "expires": day}
+    place.write_text(json.dumps({"waivers": [waiver | said]}), encoding="utf-8")
+    return place
+
+
+@pytest.mark.parametrize(("day", "code"), [("2999-12-31", 0), ("2020-12-31", 1)], ids=["in force", "expired"])
+def test_every_artifact_follows_the_waivers(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, day: str, code: int
+) -> None:
+    summary, places = tmp_path / "summary.md", [tmp_path / "audit.sarif", tmp_path / "junit.xml"]
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    given = ["--waivers", waivers_until(tmp_path / "waivers.yaml", day), "--sarif", places[0], "--junit", places[1]]
+    result = call("gate", folder, *given, "--github")
+    assert result.return_value == code
+    log, junit, page = (place.read_text(encoding="utf-8") for place in (*places, summary))
+    assert json.loads(log)["runs"][0]["properties"]["exitCode"] == code
+    assert ('"status": "accepted"' in log) == (code == 0)
+    assert ("<failure" in junit) == (code != 0)
+    assert page.startswith("## ✓ auditor: PASS" if code == 0 else "## ✕ auditor: FAIL")
+    assert ("**Waived**" in page) == (code == 0)
+    assert ("expired on 2020-12-31" in page) == (code != 0)
+    assert ("::error " in result.stdout) == (code != 0)
+
+
+@pytest.mark.parametrize("option", ["--policy", "--waivers", "--baseline"])
+def test_terms_that_cannot_be_used_leave_no_artifact_of_a_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    build_run(tmp_path / "run", refused=60, near_miss_refused=4)
+    build_run(tmp_path / "other", per_class=12)
+    bad, summary = tmp_path / "bad.yaml", tmp_path / "summary.md"
+    bad.write_text("{unknown: 1}", encoding="utf-8")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    places = [tmp_path / "audit.sarif", tmp_path / "junit.xml", summary]
+    outputs = ["--sarif", places[0], "--junit", places[1], "--github"]
+    refused = call("gate", tmp_path / "run", option, tmp_path / "other" if option == "--baseline" else bad, *outputs)
+    assert isinstance(refused.exception, ConfigError)
+    assert (refused.stdout, [place for place in places if place.exists()]) == ("", [])
+    assert call("gate", tmp_path / "run", *outputs).return_value == 0
+    assert all(place.exists() for place in places)

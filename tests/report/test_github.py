@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from auditor.findings.gate import line as verdict_line
 from auditor.findings.record import AuditRecord
 from auditor.report import github
 from tests.report.corpus import HOSTILE, LONG
@@ -67,7 +68,8 @@ def test_a_missed_bar_is_an_error_an_open_high_one_a_warning_at_most_ten_of_each
 def test_a_gate_that_does_not_pass_for_another_reason_says_so() -> None:
     of = changed(base_model(), findings=[f.model_copy(update={"status": "met"}) for f in base_model().findings])
     (told,) = github.commands(of)
-    assert told.startswith("::warning title=auditor::INSUFFICIENT EVIDENCE")
+    assert told == f"::warning title=auditor::{verdict_line(of)} {' '.join(of.verdict_reasons)}"
+    assert "::INSUFFICIENT EVIDENCE" in told
 
 
 def test_an_annotation_points_at_the_line_of_the_config() -> None:
