@@ -50,5 +50,6 @@ def probe_sweep(bench: Bench, _scratch: Path) -> Contest:
             "auditor": lambda: each(lambda rows, table: refitted("logistic", rows, table)),
             "scikit-learn, one fit at a time": lambda: each(one_at_a_time),
         },
-        tolerance=0.02,
+        # of log-odds of some units; either solver stops where its own tolerance is met
+        tolerance=0.05,
     )
