@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from auditor.bundle import write_atomic
+from auditor.cli.exports import write_export
 from auditor.cli.tables import show
 from auditor.findings.comparison import Comparison, Run
 from auditor.findings.comparison import compare as compared
@@ -30,7 +30,7 @@ def compare(earlier: Path, later: Path, html_file: Path | None, as_json: bool) -
     """
     found = compared(Run.open(earlier), Run.open(later))
     if html_file is not None:
-        write_atomic(html_file, render(found).encode())
+        write_export(render(found), html_file)
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
     else:

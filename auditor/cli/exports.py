@@ -11,6 +11,7 @@ import click
 from auditor.atomic import writing
 from auditor.bundle import RunFolder, write_atomic
 from auditor.errors import OutputError
+from auditor.findings.files import REPORTS
 from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import github
@@ -20,27 +21,26 @@ STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """the variable in which GitHub Actions names the file of a step's summary"""
 
 
-def write_export(text: str, output: Path, home: Path) -> None:
-    """Write a machine format; one in the run folder is noted in rendered.json, and may be made again.
+def write_export(text: str, output: Path) -> None:
+    """Write a machine format or a page; one in a run folder is noted in rendered.json, and may be made again.
 
-    Raises OutputError for a file that belongs to the run.
+    Raises OutputError for a file that belongs to a run, whichever it is.
     """
-    inside = output.resolve().is_relative_to(home.resolve())
-    if inside and output.exists() and output.resolve().relative_to(home.resolve()).as_posix() not in _rendered(home):
-        raise OutputError(f"{output}: belongs to the run; name another file")
+    home = next((folder for folder in output.resolve().parents if (folder / "audit.json").is_file()), None)
+    if home is not None and output.exists():
+        name = output.resolve().relative_to(home).as_posix()
+        if name in REPORTS or name not in _rendered(home):
+            raise OutputError(f"{output}: belongs to the run; name another file")
     write_atomic(output, text.encode())
-    if inside:
+    if home is not None:
         RunFolder(home).write_rendered([output])
 
 
-def publish(
-    record: AuditRecord, outcome: GateOutcome, folder: Path, *, outputs: Mapping[str, Path | None], to_github: bool
-) -> None:
+def publish(record: AuditRecord, outcome: GateOutcome, *, outputs: Mapping[str, Path | None], to_github: bool) -> None:
     """Write what the gate decided to a file for each named format; tell GitHub by annotations and a job's summary."""
-    home = folder if folder.is_dir() else folder.parent
     for name, output in outputs.items():
         if output is not None:
-            write_export(DECIDED[name](record, outcome), output, home)
+            write_export(DECIDED[name](record, outcome), output)
     if to_github:
         for command in github.commands(record, outcome):
             click.echo(command)

@@ -44,9 +44,12 @@ def gate(  # noqa: PLR0913 one parameter an option
     """
     if as_json and github:
         raise ConfigError("--json and --github both write to standard output; give one of them")
+    named = [path.resolve() for path in (policy, waivers, sarif, junit) if path is not None]
+    if len(set(named)) < len(named):
+        raise ConfigError("--policy, --waivers, --sarif and --junit name one file twice; give each its own")
     record = load(folder)
     outcome = decided(folder, record, policy_file=policy, waivers_file=waivers, baseline=baseline)
-    publish(record, outcome, folder, outputs={"sarif": sarif, "junit": junit}, to_github=github)
+    publish(record, outcome, outputs={"sarif": sarif, "junit": junit}, to_github=github)
     if as_json:
         click.echo(json.dumps(told(record, outcome), indent=1))
     else:
@@ -64,8 +67,8 @@ def told(record: AuditRecord, outcome: GateOutcome) -> dict[str, object]:
         "counts": gating.counts(record),
         "probes_ran": ran,
         "probes_applicable": applicable,
-        "reasons": record.verdict_reasons,
-        "would_change": record.would_change,
+        "reasons": outcome.reasons if outcome.by_terms else record.verdict_reasons,
+        "declared_bars": {"verdict": record.verdict, "would_change": record.would_change},
         "findings": {finding.id: finding.status for finding in record.findings},
         "waived": {ruling.id: ruling.waiver.owner for ruling in outcome.rulings if ruling.waiver},
         "checkpoint": record.checkpoint.digest,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from auditor.bundle import write_atomic
+from auditor.cli.exports import write_export
 from auditor.cli.tables import show
 from auditor.findings.history import History, Past, read_history
 from auditor.report.numbers import date, number
@@ -32,7 +32,7 @@ def history(folder: Path, html_file: Path | None, as_json: bool) -> None:
     """
     found = read_history(folder)
     if html_file is not None:
-        write_atomic(html_file, render(found).encode())
+        write_export(render(found), html_file)
     if as_json:
         click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
     else:

@@ -55,7 +55,7 @@ def report(
     elif output is None:
         click.echo(FORMATS[name](record), nl=False)
     else:
-        write_export(FORMATS[name](record), output, home)
+        write_export(FORMATS[name](record), output)
         click.echo(output)
 
 
@@ -77,8 +77,8 @@ def _signed(record: AuditRecord, folder: RunFolder, key: Path) -> Path:
 def _pages(record: AuditRecord, html_file: Path | None, pdf_file: Path | None, home: Path) -> None:
     if html_file is None and pdf_file is None:
         html_file, pdf_file = home / "report.html", home / "report.pdf"
-    for path in (html_file, pdf_file):
-        if path is not None and path.exists() and path.suffix not in (".html", ".pdf"):
+    for path, suffix in ((html_file, ".html"), (pdf_file, ".pdf")):
+        if path is not None and path.exists() and path.suffix != suffix:
             raise OutputError(f"{path}: exists and is not a report; name another file")
     for path in _written(record, html_file, pdf_file, home):
         click.echo(path)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from auditor.bundle import MANIFEST
 from auditor.cli.discover import probe_names
 from auditor.errors import ConfigError
 from auditor.findings.comparison import Comparison, Run, compare, refuse_other_question
@@ -29,8 +30,11 @@ def decided(
 ) -> GateOutcome:
     """The gate's outcome for the record of a run folder.
 
-    Raises ConfigError for a policy, a waivers file or a baseline that cannot be used, before anything is decided.
+    Raises ConfigError for a policy, a waivers file or a baseline that cannot be used, VerifyMismatch for a run that is
+    not what its manifest seals, before anything is decided.
     """
+    if folder.is_dir() and (folder / MANIFEST).is_file():
+        Run.open(folder).refuse_changed()
     policy = read_policy(policy_file) if policy_file else Policy()
     refuse_unknown_families(policy, {*probe_names(), *record.config.probes}, str(policy_file))
     waivers = read_waivers(waivers_file) if waivers_file else ()

@@ -57,10 +57,13 @@ class Run:
         return sha256_file(path)
 
     def refuse_changed(self) -> None:
-        """Raises VerifyMismatch when a sealed file is not what the manifest says."""
+        """Raises VerifyMismatch when a sealed file is not what the manifest says, IncompleteRun when one is gone."""
         sealed = self.folder.read_json("manifest.json").get("files", {})
-        for name, sha256 in self.folder.hashes(SEALED).items():
-            if sealed.get(name) != sha256:
+        present = self.folder.hashes(SEALED)
+        if gone := sorted({*sealed} - {*present}):
+            raise IncompleteRun(f"{self.folder.path / gone[0]}: missing, so this is not a complete run folder")
+        for name in present:
+            if sealed.get(name) != present[name]:
                 raise VerifyMismatch(f"{self.folder.path / name}: not what manifest.json says; the run was changed")
 
     def rows(self, table: str) -> Sequence[Mapping[str, Any]]:

@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 
 from auditor.canonical import sha256_file
 from auditor.cli import cli
-from auditor.errors import ConfigError, OutputError
+from auditor.errors import ConfigError, IncompleteRun, OutputError, VerifyMismatch
 from auditor.findings.record import load
 from auditor.report import github
 from auditor.report.formats import FORMATS
@@ -188,3 +188,58 @@ def test_terms_that_cannot_be_used_leave_no_artifact_of_a_pass(
     assert (refused.stdout, [place for place in places if place.exists()]) == ("", [])
     assert call("gate", tmp_path / "run", *outputs).return_value == 0
     assert all(place.exists() for place in places)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "A", "B", "--html", "A/audit.json"),
+        ("compare", "A", "B", "--html", "B/items/truth_probe.jsonl"),
+        ("history", "A", "--html", "A/manifest.json"),
+        ("report", "A", "--format", "sarif", "--output", "B/audit.json"),
+        ("gate", "A", "--sarif", "B/draws.safetensors"),
+        ("report", "A", "--format", "sarif", "--output", "A/report.html"),
+        ("report", "A", "--pdf", "A/report.html"),
+    ],
+)
+def test_no_command_writes_over_a_run_whichever_it_is(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    for name in "AB":
+        run = build_run(tmp_path / name)
+        (run.path / "report.html").write_text("<p>what people read</p>")
+        run.write_rendered([run.path / "report.html"])
+    before = hashes(tmp_path)
+    named = [str(tmp_path / part) if part[0] in "AB" else part for part in arguments]
+    assert isinstance(call(*named).exception, OutputError)
+    assert hashes(tmp_path) == before
+
+
+def test_a_comparison_may_be_written_into_a_run_and_is_noted_there(folder: Path) -> None:
+    assert call("compare", folder, folder, "--html", folder / "changes.html").exception is None
+    assert call("verify", folder).exception is None
+    assert "changes.html" in json.loads((folder / "rendered.json").read_text(encoding="utf-8"))["files"]
+
+
+@pytest.mark.parametrize("other", ["--junit", "--waivers", "--policy"])
+def test_two_options_of_the_gate_never_name_one_file(folder: Path, tmp_path: Path, other: str) -> None:
+    place = tmp_path / "one.yaml"
+    place.write_text("waivers: []\n")
+    assert isinstance(call("gate", folder, "--sarif", place, other, place).exception, ConfigError)
+    assert place.read_text() == "waivers: []\n"
+
+
+@pytest.mark.parametrize("name", ["audit.json", "items/truth_probe.jsonl", "draws.safetensors"])
+def test_the_gate_refuses_a_run_that_was_changed_after_the_audit(folder: Path, name: str) -> None:
+    assert call("gate", folder).exception is None
+    path = folder / name
+    data = bytearray(path.read_bytes())
+    if name == "audit.json":
+        data = bytearray(data.replace(b'"not_met"', b'"met"').replace(b'"fail"', b'"pass"'))
+    else:
+        data[-2] ^= 1
+    path.write_bytes(data)
+    assert isinstance(call("gate", folder).exception, VerifyMismatch)
+
+
+def test_the_gate_refuses_a_run_whose_items_are_gone(folder: Path) -> None:
+    (folder / "items/truth_probe.jsonl").unlink()
+    assert isinstance(call("gate", folder).exception, IncompleteRun)
