@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from auditor.atomic import writing
-from auditor.bundle import RunFolder, write_atomic
+from auditor.bundle import RENDERED, RunFolder, write_atomic
 from auditor.errors import OutputError
 from auditor.findings.files import REPORTS
 from auditor.findings.outcome import GateOutcome
@@ -57,5 +57,5 @@ def _append_summary(record: AuditRecord, outcome: GateOutcome, path: Path) -> No
 
 
 def _rendered(home: Path) -> set[str]:
-    known = home / "rendered.json"
+    known = home / RENDERED
     return set(RunFolder(home).read_json(known.name)["files"]) if known.exists() else set()
