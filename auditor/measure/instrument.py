@@ -102,6 +102,7 @@ def _show(value: float | None) -> str:
 class Instrument:
     """A linear probe at one site; what it decodes on sealed groups is recorded, never returned."""
 
+    chosen: Candidate
     qualification: Qualification
     record: Callable[[str], None]
     """puts the held-out figure on record under a name"""
@@ -112,7 +113,11 @@ class Instrument:
         Raises:
             NotQualified: it did not prove itself on this model.
         """
+        self.require_qualified()
+        self.record(name)
+
+    def require_qualified(self) -> None:
+        """Raise NotQualified, with the reason, for an instrument that did not prove itself on this model."""
         found = self.qualification
         if not found.qualified:
             raise NotQualified(f"{found.instrument} at layer {found.at['layer']} did not qualify: {found.reason}")
-        self.record(name)
