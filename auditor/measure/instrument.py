@@ -17,6 +17,8 @@ from auditor.measure.measurement import Check, Qualification, Rule
 from auditor.model.sites import Site
 
 AUROC_LOW = 0.70
+CHANCE = 0.5
+INVERTED = "the sign is inverted: what should score low scores high"
 P_MAX = 0.01
 MIN_GROUPS = 20
 PERMUTATIONS = 999
@@ -55,8 +57,9 @@ def required(recipe: str) -> Mapping[str, tuple[Rule, float]]:
 
 
 def check_auroc(estimate: Estimate) -> Check:
-    """Held-out AUROC, by whole groups."""
-    return Check(name="held-out AUROC", estimate=estimate, rule="low at least", bar=AUROC_LOW)
+    """Held-out AUROC, by whole groups. A sign that is turned round is named, and never turned back."""
+    note = INVERTED if estimate.high is not None and estimate.high < CHANCE else ""
+    return Check(name="held-out AUROC", estimate=estimate, rule="low at least", bar=AUROC_LOW, note=note)
 
 
 def check_groups(estimate: Estimate) -> Check:
