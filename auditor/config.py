@@ -16,7 +16,7 @@ from auditor.canonical import canonical_json, sha256_hex
 from auditor.config_data import DataSet
 from auditor.config_file import Strict as Strict
 from auditor.config_file import in_plain_words, read_mapping, suggestion
-from auditor.config_multiverse import Multiverse, runs
+from auditor.config_multiverse import Multiverse, runs, specification_of
 from auditor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ def _checked_runs(config: AuditConfig, name: str, probe: Probe[Any], place: str)
     known: dict[bytes, str] = {}
     filled = {}
     for run, under in runs(config, name):
-        where = place if run == name else f"{place}.multiverse.specifications.{run.removeprefix(name)[1:]}"
+        other = specification_of(run)
+        where = f"{place}.multiverse.specifications.{other}" if other else place
         try:
             filled[run] = probe.params.model_validate(under.probes[run].params).model_dump(mode="json")
         except ValidationError as error:

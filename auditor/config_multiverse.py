@@ -65,6 +65,11 @@ def probe_of(run: str) -> str:
     return run.partition(MARK)[0]
 
 
+def specification_of(run: str) -> str:
+    """The specification that a run is under; empty for the declared one."""
+    return run.partition(MARK)[2]
+
+
 def runs(config: AuditConfig, probe: str) -> Iterator[tuple[str, AuditConfig]]:
     """(name, config) of each run of a probe: as declared, then under each specification.
 

@@ -16,7 +16,7 @@ from auditor.canonical import canonical_json, sha256_hex
 from auditor.config import AuditConfig
 from auditor.config_data import DataFile, DataSet, data_named
 from auditor.config_file import Strict, read_mapping, suggestion
-from auditor.config_multiverse import runs
+from auditor.config_multiverse import runs, specification_of
 from auditor.data.checks import FEWEST_GROUPS, problems
 from auditor.data.datasets import read
 from auditor.data.examples import Dataset, Example
@@ -80,7 +80,8 @@ def read_declared(
         filled[name], found[name] = _read(name, declared, root, place, hub)
     for name, probe in probes.items():
         for run, under in runs(config, name):
-            place = f"{source}: probes.{name}" + (f" under {run.removeprefix(name)[1:]}" if run != name else "")
+            other = specification_of(run)
+            place = f"{source}: probes.{name}" + (f".multiverse.specifications.{other}" if other else "")
             params = probe.probe.params.model_validate(under.probes[run].params)
             _check_names(params, {*shipped[name], *found}, found, f"{place}.params", seed=under.seed)
     return config.model_copy(update={"datasets": filled}), found

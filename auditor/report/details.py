@@ -123,6 +123,22 @@ def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], .
     return tuple((words(n), named(p.params)) for n, p in sorted(record.config.probes.items()) if p.params)
 
 
+def multiverses(record: AuditRecord) -> list[tuple[str, list[tuple[str, object]]]]:
+    """By probe: the share of specifications that must agree with its reason, and what each chooses otherwise."""
+    found = []
+    for name, probe in sorted(record.config.probes.items()):
+        if probe.multiverse:
+            needed = f"at least {probe.multiverse.same_status:.0%}: {probe.multiverse.because}"
+            rows: list[tuple[str, object]] = [("must agree", needed)]
+            for other, chosen in probe.multiverse.specifications.items():
+                seed = [f"seed + {chosen.seed_offset}"] if chosen.seed_offset else []
+                choices = [*seed, *(f"{words(key)}: {value}" for key, value in chosen.params.items())]
+                only = f" (for {', '.join(map(words, chosen.measurements))})" if chosen.measurements else ""
+                rows.append((words(other), "; ".join(choices) + only))
+            found.append((words(name), rows))
+    return found
+
+
 CARD = (
     ("auditor", "Auditor"),
     ("independence", "Independence"),
