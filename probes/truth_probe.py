@@ -11,7 +11,7 @@ asked the same.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,8 @@ class Params(Strict):
     recipes: tuple[DetectorName, ...] = Field(("difference_in_means", "mass_mean", "logistic"), min_length=1)
     """ways to find the probe, fitted side by side; `lda` (linear discriminant), `lat` (reading vector) and `ccs`
     (contrast-consistent search) take longer"""
+    position: Literal["last_completion", "completion_mean"] = "last_completion"
+    """at which token of a statement activations are read: the last, or the mean over all"""
     threshold_fpr: float = 0.05
     """false-positive rate at which recall is reported"""
     n_questions: int = Field(default=150, ge=1)
@@ -56,7 +58,6 @@ def best_validation(rows: tuple[Candidate, ...]) -> Candidate:
     return max(rows, key=lambda row: (row.validation.value or 0.0, -row.site.layer))
 
 
-POSITION = "last_completion"
 ASKING = 40
 """tokens that a question adds to its statement: the demand, the two words, the answer begun"""
 
@@ -65,7 +66,7 @@ def run(bench: Bench, params: Params) -> None:
     """Profile, choose, qualify, transfer, read, ask the same of the model."""
     view = View(params.fit_on)
     recipes = _recipes(params)
-    candidates = bench.fit(recipes, view, point="resid_post", position=POSITION)
+    candidates = bench.fit(recipes, view, point="resid_post", position=params.position)
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
     instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in recipes}
