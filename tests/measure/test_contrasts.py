@@ -35,6 +35,17 @@ def test_the_interval_of_a_mean_covers_at_about_its_rate():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_the_interval_of_a_paired_difference_over_groups_of_unequal_size_covers_at_about_its_rate():
+    rng, sizes = np.random.default_rng(1), np.tile([1, 2, 4, 9], 10)
+    group, hits = np.repeat(np.arange(40), sizes), 0
+    for _ in range(300):
+        a = rng.normal(size=len(group)) + 3 * rng.normal(size=40)[group]
+        b = a + 0.4 + 0.5 * rng.normal(size=40)[group] + rng.normal(size=len(group))
+        found = group_mean_difference(a=a, b=b, group=group, seed=0, resamples=400)
+        hits += found.low <= 0.4 <= found.high
+    assert 0.88 <= hits / 300 <= 0.98
+
+
 def test_a_paired_difference_forgets_what_both_columns_share():
     base = np.linspace(0, 100, 30)
     found = group_mean_difference(a=base, b=base + 1.0, group=np.arange(30), **BOOTSTRAP)
