@@ -210,6 +210,10 @@ def estimate(
     return Estimate(**made._asdict(), estimator=name, params=dict(params), columns=tuple(columns))
 
 
+UNMEASURED = estimate("exact_share", params={"count": 0, "of": 0})
+"""no number, and nothing that one could be made from"""
+
+
 def pass_probability(bar_kind: Literal["at_least", "at_most"], bar: float, n: int, true_value: float) -> float:
     """Probability that Wilson's whole interval of n items lies on the right side of `bar`.
 
