@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from numpy.random import Generator
 
-from auditor.measure.asking import Answers, Asking
+from auditor.measure.asking import Answers
 from auditor.measure.choices import Shift, unsteered
 from auditor.measure.directions import Direction
 from auditor.measure.dose import Dose
@@ -19,6 +19,7 @@ from auditor.measure.evidence import Evidence
 from auditor.measure.falsehood import Study
 from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate, Instrument
+from auditor.measure.intervening import Intervening
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LineChart, MeasurementSpec, Series
 from auditor.measure.pairs import AnyRecipe
@@ -30,7 +31,7 @@ from auditor.model.sites import Point
 __all__ = ["Answers", "Bench"]
 
 
-class Bench(Asking):
+class Bench(Intervening):
     """One probe's access to data and model."""
 
     def __init__(
