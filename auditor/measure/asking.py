@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 
 from auditor.config import Scalar
-from auditor.data.examples import Example
+from auditor.data.examples import Example, Split
 from auditor.data.split import draw
 from auditor.errors import NotTestable
 from auditor.measure.arms import DEFAULT, Arm
 from auditor.measure.evidence import SAMPLES, Evidence, redact
+from auditor.measure.labelled import correction
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import MeasurementSpec, Role, Sample
 from auditor.measure.qualify import BOOTSTRAP, Workbench
 from auditor.measure.recorder import Recorder
 from auditor.measure.runner import Asked, Effect, Runner
+from auditor.measure.stored import arrays
 from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Point
 
@@ -166,6 +168,34 @@ class Asking(Recorder):
         roles = {"a": first.column(effect), "b": second.column(effect)}
         refs = self._evidence.item_refs(roles, first.view.conditions(split="evaluation"))
         self._record(name, self._evidence.estimate("paired_rate_difference", refs), "primary", at, note)
+
+    def check_judge(self, names: tuple[str, str], view: View, effect: str, judge: Callable[[str], bool]) -> None:
+        """Record how often a judge of answers is right on labelled ones, and what it says of each.
+
+        `names`: of the share of positives that it flags, and of the share of negatives that it spares. `effect`: under
+        which name it says so, as of answers of the target. No labelled answer was asked, so all of the view count.
+        """
+        for example in self._library.examples(view, get_args(Split)):
+            flagged = bool(judge(example.completion))
+            values = self._evidence.row(view.data, example, "evaluation")["values"]
+            values |= {effect: float(flagged), f"{effect}, rightly": float(flagged == example.label)}
+        for name, label in zip(names, (1, 0), strict=True):
+            refs = self._evidence.item_refs({"x": f"{effect}, rightly"}, {"dataset": view.data, "label": label})
+            self._record(name, self._evidence.estimate("wilson_rate", refs), "control", None, "")
+        dataset = self._library.dataset(view.data)
+        self.fact("labelled answers", f"{view.name}, sha256 {dataset.sha256}")
+
+    def correct(self, name: str, answers: Answers, effect: str, labelled: View, *, note: str) -> None:
+        """Record the share of answers with an effect as its judge's errors on `labelled` answers would have it.
+
+        An alternative to the share itself, by `check_judge` of the same effect; the note says when it was clipped.
+        """
+        refs = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
+        for role, label in (("positives", 1), ("negatives", 0)):
+            refs += self._evidence.item_refs({role: effect}, {"dataset": labelled.data, "label": label})
+        told = correction(**arrays(refs, self._evidence)).told
+        found = self._evidence.estimate("corrected_rate", refs)
+        self._record(name, found, "alternative", None, f"{note}: {told}" if told else note)
 
     def mean(
         self,

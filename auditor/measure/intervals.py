@@ -19,6 +19,7 @@ from auditor.measure.contrasts import (
     halving_dose,
     perplexity_ratio,
 )
+from auditor.measure.labelled import corrected_rate
 from auditor.measure.metrics import PairCounts, auroc, pair_counts, threshold_at
 from auditor.measure.rates import difference_bounds, paired_rate_difference, wilson_bounds, wilson_rate
 from auditor.measure.resampling import UNKNOWN, Bounds, Interval, bootstrap
@@ -138,6 +139,7 @@ def exact_share(*, count: int, of: int) -> Interval:
 ESTIMATORS: Mapping[str, Callable[..., Interval]] = {
     "wilson_rate": wilson_rate,
     "paired_rate_difference": paired_rate_difference,
+    "corrected_rate": corrected_rate,
     "auroc": auroc_by_group,
     "auroc_gain": auroc_gain,
     "permutation_p": permutation_p,
