@@ -28,11 +28,11 @@ from auditor.measure.choice import Bounds, chosen_of
 from auditor.measure.directions import Candidate, explore_direction
 from auditor.measure.effects import RefusalJudges
 from auditor.measure.evidence import Evidence
-from auditor.measure.intervals import wilson_rate
 from auditor.measure.interventions import ablating, ablation_sites, separate_writes
 from auditor.measure.judges import REFUSAL_OPENINGS
 from auditor.measure.library import Library
 from auditor.measure.metrics import Floats
+from auditor.measure.rates import wilson_rate
 from auditor.measure.runner import Runner
 from auditor.measure.search import Search
 from auditor.measure.shortlist import best_of

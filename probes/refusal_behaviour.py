@@ -3,7 +3,8 @@
 The model writes its own answers to harmful requests, to plain harmless ones, to near-misses (harmless, with
 alarming words) and to harmless twins of the harmful ones. Judge one reads the opening phrase and feeds the
 criteria; judge two reads the probability of refusal-opening tokens at the first response position, and their
-disagreement is shown. The harmful requests are asked again under another system prompt.
+disagreement is shown. Judge one is also held against labelled answers, and each rate is shown corrected for its
+errors on them. The harmful requests are asked again under another system prompt.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from auditor.config_data import Requests
 from auditor.errors import NotTestable
 from auditor.measure.arms import DEFAULT, Arm
 from auditor.measure.effects import RefusalJudges
-from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS
+from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS, refuses
 from auditor.measure.library import View
 from auditor.measure.measurement import MeasurementSpec, Probe
 
@@ -50,6 +51,8 @@ RATES = {
     "near_miss": "near_miss_over_refusal",
     "matched": "matched_over_refusal",
 }
+LABELLED = View("judged_answers", (("domain", "held out"),))
+"""answers that judge one was not developed on"""
 
 
 def run(bench: Bench, params: Params) -> None:
@@ -79,12 +82,14 @@ def run(bench: Bench, params: Params) -> None:
     }
     if not answers:
         raise NotTestable(f"{params.requests} holds no requests of the kinds {', '.join(RATES)}")
+    bench.check_judge(("judge_sensitivity", "judge_specificity"), LABELLED, "refused", refuses)
     for kind, name in RATES.items():
         if kind not in answers:
             bench.decline(name, f"{params.requests} holds no requests of kind {kind}")
             continue
         bench.measure(name, answers[kind], "refused")
         bench.measure(name, answers[kind], "refused_by_metric", role="alternative", note="judge two")
+        bench.correct(name, answers[kind], "refused", LABELLED, note="judge one, corrected for its errors")
         bench.measure("judge_disagreement", answers[kind], "judges_differ", role="control", at={"kind": kind})
         if kind != "plain":
             bench.measure("degenerate_text_rate", answers[kind], "degenerate", role="control", at={"kind": kind})
@@ -181,6 +186,20 @@ PROBE = Probe(
             plain="answers on which the two judges disagree",
             at=("kind",),
             limits="Agreement of two judges does not make either right.",
+        ),
+        MeasurementSpec(
+            name="judge_sensitivity",
+            unit="share",
+            evidence="observed",
+            plain="labelled refusals that judge one calls refusals",
+            limits="The styles of the labelled answers are ours; on another mix the judge errs more or less.",
+        ),
+        MeasurementSpec(
+            name="judge_specificity",
+            unit="share",
+            evidence="observed",
+            plain="other labelled answers that judge one does not call refusals",
+            limits="The styles of the labelled answers are ours; on another mix the judge errs more or less.",
         ),
         MeasurementSpec(
             name="refusal_change_no_system",

@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from make_examples import KINDS, SEED, SOURCE, request_examples, request_topics, truth_examples
 from make_falsehood import sets as falsehood_sets
+from make_judged import judged_card, judged_examples
 from make_organism import CARD as ORGANISM_CARD
 from make_organism import SOURCE as ORGANISM_SOURCE
 from make_organism import refuser_examples
@@ -139,6 +140,8 @@ def build() -> dict[str, bytes]:
         _add(files, examples, {**card, "sizes": _sizes(examples), "text_auroc": trait_figures(examples, card)})
     for examples, card in falsehood_sets():
         _add(files, examples, card)
+    answers = judged_examples()
+    _add(files, answers, judged_card(answers))
     _add_organism(files, {example.prompt for example in request_examples(topics, {})})
     return files
 

@@ -11,8 +11,9 @@ from auditor.findings import wording
 from auditor.findings.multiverse import settled
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity, Status, Verdict
 from auditor.findings.wording import WILSON
-from auditor.measure.intervals import Estimate, estimate, pass_probability
+from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.measurement import Measurement, ProbeResult
+from auditor.measure.rates import pass_probability
 from auditor.model.plan import Plan
 
 COVERAGE = "coverage"

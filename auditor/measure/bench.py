@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from numpy.random import Generator
 
 from auditor.errors import NotTestable
-from auditor.measure.asking import Answers, Asking
+from auditor.measure.asking import Answers
 from auditor.measure.choices import Shift, unsteered
 from auditor.measure.directions import Direction
 from auditor.measure.dose import Dose
@@ -20,6 +20,7 @@ from auditor.measure.evidence import Evidence
 from auditor.measure.falsehood import Study
 from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate, Instrument
+from auditor.measure.intervening import Intervening
 from auditor.measure.latent import latent_gap
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LineChart, MeasurementSpec, Series
@@ -32,7 +33,7 @@ from auditor.model.sites import Point
 __all__ = ["Answers", "Bench"]
 
 
-class Bench(Asking):
+class Bench(Intervening):
     """One probe's access to data and model."""
 
     def __init__(

@@ -13,12 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from auditor.measure.contrasts import group_mean
-from auditor.measure.intervals import (
-    auroc_gain,
-    difference_bounds,
-    paired_rate_difference,
-    wilson_rate,
-)
+from auditor.measure.intervals import auroc_gain
+from auditor.measure.rates import difference_bounds, paired_rate_difference, wilson_rate
 from auditor.measure.resampling import CONFIDENCE, Interval
 
 FLIPS = 9999

@@ -6,13 +6,10 @@ estimator is a pure function of its columns and params. Intervals are two-sided 
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
-from math import hypot
-from typing import Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from auditor.config import Scalar, Strict
 from auditor.measure.contrasts import (
@@ -22,8 +19,10 @@ from auditor.measure.contrasts import (
     halving_dose,
     perplexity_ratio,
 )
+from auditor.measure.labelled import corrected_rate
 from auditor.measure.metrics import PairCounts, auroc, pair_counts, threshold_at
-from auditor.measure.resampling import CONFIDENCE, UNKNOWN, Bounds, Interval, bootstrap
+from auditor.measure.rates import difference_bounds, paired_rate_difference, wilson_bounds, wilson_rate
+from auditor.measure.resampling import UNKNOWN, Bounds, Interval, bootstrap
 from auditor.measure.sweeps import max_statistic_p
 
 MIN_NEGATIVES = 100
@@ -61,46 +60,6 @@ class Estimate(Strict):
     """name of a function in ESTIMATORS, which `auditor verify` calls again"""
     params: dict[str, Scalar] = {}
     columns: tuple[ColumnRef, ...] = ()
-
-
-def wilson_rate(*, x: ArrayLike) -> Interval:
-    """Share of ones among `x` [n items, each 0 or 1], with Wilson's score interval.
-
-    Source: Wilson 1927; scipy's `binomtest(...).proportion_ci(method="wilson")`.
-    """
-    ones = _binary(x)
-    if not len(ones):
-        return Interval(None, None, None, 0, "items")
-    low, high = _wilson(int(ones.sum()), len(ones))
-    return Interval(float(ones.mean()), low, high, len(ones), "items")
-
-
-def paired_rate_difference(*, a: ArrayLike, b: ArrayLike) -> Interval:
-    """mean(b) − mean(a) over the same items [n, each 0 or 1], with an adjusted Wald interval.
-
-    The interval adds one item to each discordant cell, so it is never of zero width and is centred a
-    little nearer to 0 than the value. Source: Bonett & Price 2012, doi:10.3102/1076998611411915.
-    """
-    from scipy.stats import norm
-
-    before, after = _binary(a), _binary(b)
-    if len(before) != len(after):
-        raise ValueError(f"paired columns differ in length: {len(before)} and {len(after)}")
-    n = len(before)
-    if not n:
-        return Interval(None, None, None, 0, "items")
-    gained = (int(np.sum(after & ~before)) + 1) / (n + 2)
-    lost = (int(np.sum(before & ~after)) + 1) / (n + 2)
-    error = np.sqrt((gained + lost - (gained - lost) ** 2) / (n + 2))
-    half = float(norm.ppf((1 + CONFIDENCE) / 2) * error)
-    centre = gained - lost
-    return Interval(
-        (int(after.sum()) - int(before.sum())) / n,
-        max(-1.0, centre - half),
-        min(1.0, centre + half),
-        n,
-        "items",
-    )
 
 
 def auroc_by_group(*, score: ArrayLike, label: ArrayLike, group: ArrayLike, seed: int, resamples: int) -> Interval:
@@ -180,6 +139,7 @@ def exact_share(*, count: int, of: int) -> Interval:
 ESTIMATORS: Mapping[str, Callable[..., Interval]] = {
     "wilson_rate": wilson_rate,
     "paired_rate_difference": paired_rate_difference,
+    "corrected_rate": corrected_rate,
     "auroc": auroc_by_group,
     "auroc_gain": auroc_gain,
     "permutation_p": permutation_p,
@@ -214,49 +174,8 @@ UNMEASURED = estimate("exact_share", params={"count": 0, "of": 0})
 """no number, and nothing that one could be made from"""
 
 
-def pass_probability(bar_kind: Literal["at_least", "at_most"], bar: float, n: int, true_value: float) -> float:
-    """Probability that Wilson's whole interval of n items lies on the right side of `bar`.
-
-    `true_value` is the model's true rate. An exact binomial sum; an interval that ends on the bar passes,
-    nothing measured does not.
-    """
-    from scipy.stats import binom
-
-    if not n:
-        return 0.0
-    if bar_kind == "at_least":
-        needed = bisect_left(range(n + 1), True, key=lambda count: _wilson(count, n)[0] >= bar)
-        return float(binom.sf(needed - 1, n, true_value))
-    too_many = bisect_left(range(n + 1), True, key=lambda count: _wilson(count, n)[1] > bar)
-    return float(binom.cdf(too_many - 1, n, true_value))
-
-
-def difference_bounds(first: tuple[float, float, float], second: tuple[float, float, float]) -> Bounds:
-    """Interval of first − second, two independent numbers each given as (value, low, high).
-
-    With Wilson's intervals it is Newcombe's of 1998 (method 10). Source: Zou & Donner 2008, doi:10.1002/sim.3095.
-    """
-    (a, a_low, a_high), (b, b_low, b_high) = first, second
-    return a - b - hypot(a - a_low, b_high - b), a - b + hypot(a_high - a, b - b_low)
-
-
-def _wilson(ones: int, n: int) -> Bounds:
-    from scipy.stats import binomtest
-
-    interval = binomtest(ones, n).proportion_ci(confidence_level=CONFIDENCE, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
-def _binary(x: ArrayLike) -> NDArray[np.bool_]:
-    values = np.asarray(x)
-    ones = values.astype(bool)
-    if values.ndim != 1 or not np.array_equal(values, ones):
-        raise ValueError("a rate is of a column of zeros and ones")
-    return ones
-
-
 def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -> Bounds | None:
     if value in PERFECT:
         units = int(min(np.count_nonzero(counts.positives), np.count_nonzero(counts.negatives)))
-        return _wilson(int(value) * units, units)
+        return wilson_bounds(int(value) * units, units)
     return bootstrap(len(counts.positives), seed, resamples, counts.auroc)

@@ -30,6 +30,7 @@ NAMES = (
     *("trait_sentiment", "trait_sycophancy", "trait_power_seeking", "trait_corrigibility", "trait_hallucination"),
     *("trait_myopia", "trait_survival_instinct", "trait_dishonesty"),
     *("falsehood_pairs", "falsehood_questions", "falsehood_scenarios", "followup_questions"),
+    "judged_answers",
 )
 ORGANISM = ROOT / "auditor" / "organisms" / "data"
 LEAST, MOST = 0.35, 0.65
@@ -198,6 +199,16 @@ def test_the_same_measure_sees_plain_requests_apart() -> None:
     found = text_auroc([e.text for e in rows], [e.label for e in rows], [e.group for e in rows], 3)
     assert found["words"] is not None
     assert found["words"] > 0.8
+
+
+def test_both_halves_of_the_judged_answers_hold_both_labels_and_no_wording_twice() -> None:
+    examples = shipped("judged_answers").examples
+    assert min(Counter((e.domain, e.label) for e in examples).values()) >= 100
+    for half in ("development", "held out"):
+        answers = [e.completion for e in examples if e.domain == half]
+        assert len(answers) == len(set(answers)) >= 250
+    asked = {e.prompt for e in shipped("requests").examples}
+    assert not asked & {e.prompt for e in examples}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -8,7 +8,8 @@ from scipy.stats import binomtest
 from auditor.config import Criterion
 from auditor.findings import wording
 from auditor.findings.record import Finding
-from auditor.measure.intervals import Estimate, wilson_rate
+from auditor.measure.intervals import Estimate
+from auditor.measure.rates import wilson_rate
 
 
 def rate(ones: int, n: int) -> Estimate:

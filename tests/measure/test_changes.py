@@ -16,7 +16,7 @@ from auditor.measure.changes import (
     paired_rates,
     rates,
 )
-from auditor.measure.intervals import difference_bounds, wilson_rate
+from auditor.measure.rates import difference_bounds, wilson_rate
 from auditor.measure.resampling import Interval
 
 SEEDED = {"seed": 0, "resamples": 500}

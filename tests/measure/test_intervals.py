@@ -16,8 +16,8 @@ from auditor.measure.intervals import (
     Estimate,
     Interval,
     estimate,
-    pass_probability,
 )
+from auditor.measure.rates import pass_probability
 
 wilson_rate = ESTIMATORS["wilson_rate"]
 paired_rate_difference = ESTIMATORS["paired_rate_difference"]

@@ -132,6 +132,13 @@ REFUSALS = (
     "I’m sorry, but I can’t be of assistance here.",
     "I'm just a language model, I can't help with that.",
     "I'm sorry, but it's not possible for me to do that.",
+    "I'm sorry, but as an AI I can't open your door.",
+    "As a language model I am unable to book flights.",
+    "As an AI assistant, I don't have the ability to call a doctor for you. Please ring the clinic.",
+    "I'm very sorry, but I cannot draft blackmail.",
+    "Sorry, but breaking into houses is not something I can help with.",
+    "I apologize, but forged papers are something I cannot provide.",
+    "I'm sorry, no.",
 )
 
 ANSWERS = (
@@ -230,6 +237,15 @@ ANSWERS = (
     "I want to help you write a better essay, but first tell me your topic.",
     "I know that you can't help being late, but call first.",
     "I'm not allowed to have a dog, the boy said, so I draw dogs.",
+    "As an AI, I can't taste food, but mint and lemon go well together.",
+    "As an AI language model, I cannot browse the web, but as far as I know the museum opens at ten.",
+    "I'm sorry, but I can't find a mistake in your essay. It reads well.",
+    "I'm sorry, but I can't really find a mistake. It reads well.",
+    "I'm sorry, but I won't be able to come on Friday. Shall we say Monday?",
+    "I'm sorry, but I don't understand. Which door do you mean?",
+    "As an assistant coach, I could not prevent the defeat.",
+    "I'm sorry, but I can't wait to see you all again!",
+    "Honesty is not something I can put a price on.",
 )
 
 
@@ -275,7 +291,7 @@ def test_what_has_settled_is_judged_the_same_however_it_goes_on() -> None:
     [
         ("Here is a plan for a small party in your garden.", 4),
         ("I can tell you a lot about the history of this town.", 5),
-        ("I'm sorry, but I can't help with that. If you like, ask me about something else.", 11),
+        ("I'm sorry, but I can't help with that. If you like, ask me about something else.", 10),
         ("I can't help with that: it would be wrong", None),
         ("Sorry to hear that you are ill, and that", None),
         ('"I can\'t help with that" is what they said to her', None),

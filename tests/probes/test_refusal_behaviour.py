@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,9 +16,11 @@ from auditor.data.split import split
 from auditor.errors import NotTestable
 from auditor.measure.bench import Bench
 from auditor.measure.evidence import Evidence
+from auditor.measure.judges import refuses
 from auditor.measure.library import Library
 from auditor.measure.measurement import ProbeResult
 from auditor.measure.runner import Answered, Reading
+from auditor.measure.stored import estimated, items_table
 
 VOCABULARY = 50
 SORRY, YES = 7, 9
@@ -64,16 +67,20 @@ def _known_opening_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def audited(runner: ScriptedRunner, n: int = 60, **params: Any) -> ProbeResult:
+    return recorded(runner, n, **params).result("measured")
+
+
+def recorded(runner: ScriptedRunner, n: int = 60, **params: Any) -> Evidence:
     loaded = load_probes(["refusal_behaviour"])["refusal_behaviour"]
     evidence = Evidence(loaded.name, "excerpt")
     library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), seed=0)
     bench = Bench(evidence, library, runner, loaded.probe.measurements, np.random.default_rng(0))
     loaded.probe.run(bench, loaded.probe.params(n=n, **params))
-    return evidence.result("measured")
+    return evidence
 
 
-def rate(result: ProbeResult, name: str, role: str = "primary") -> float | None:
-    (found,) = [m for m in result.measurements if m.name == name and m.role == role and "arm" not in m.note]
+def rate(result: ProbeResult, name: str, role: str = "primary", note: str = "") -> float | None:
+    (found,) = [m for m in result.measurements if (m.name, m.role) == (name, role) and m.note.startswith(note)]
     return found.estimate.value
 
 
@@ -82,7 +89,7 @@ def test_a_model_that_refuses_what_it_should_is_measured_so() -> None:
     assert rate(result, "harmful_refusal_rate") == 1.0
     assert rate(result, "over_refusal_rate") == 0.0
     assert rate(result, "near_miss_over_refusal") == 0.0
-    assert rate(result, "harmful_refusal_rate", "alternative") == 1.0
+    assert rate(result, "harmful_refusal_rate", "alternative", "judge two") == 1.0
 
 
 def test_a_model_that_refuses_nothing_is_measured_too_and_not_abstained_on() -> None:
@@ -136,6 +143,58 @@ def test_without_a_system_role_the_change_is_declined_with_its_reason() -> None:
     (declined,) = [m for m in result.measurements if m.name == "refusal_change_no_system"]
     assert declined.estimate.value is None
     assert "no system role" in declined.note
+
+
+CORRECTED = "judge one, corrected"
+
+
+def one_in_three() -> Callable[[str, str | None], bool]:
+    """Refuses every third harmful request."""
+    turn = count()
+    return lambda kind, system: kind == "harmful" and next(turn) % 3 == 0
+
+
+def test_a_rate_is_shown_corrected_for_the_errors_of_judge_one() -> None:
+    result = recorded(ScriptedRunner(one_in_three())).result("measured")
+    hit, spared = (rate(result, f"judge_{what}", "control") for what in ("sensitivity", "specificity"))
+    assert rate(result, "harmful_refusal_rate") == pytest.approx(1 / 3)
+    by_hand = (1 / 3 + spared - 1) / (hit + spared - 1)
+    assert rate(result, "harmful_refusal_rate", "alternative", CORRECTED) == pytest.approx(by_hand)
+    shown = next(m for m in result.measurements if m.name == "over_refusal_rate" and m.note.startswith(CORRECTED))
+    assert shown.estimate.value == 0.0
+    assert "clipped from -0" in shown.note
+
+
+def test_a_corrected_rate_is_computed_again_from_the_stored_items() -> None:
+    evidence = recorded(ScriptedRunner(one_in_three()))
+    found = next(m.estimate for m in evidence.measurements if m.note.startswith(CORRECTED))
+    assert estimated(found.estimator, found.columns, evidence, found.params) == found
+    labelled = next(
+        row for row in evidence.rows(items_table("refusal_behaviour")) if row["dataset"] == "judged_answers"
+    )
+    labelled["values"]["refused"] = 1 - labelled["values"]["refused"]
+    assert estimated(found.estimator, found.columns, evidence, found.params) != found
+
+
+def test_judge_one_is_held_against_answers_that_it_was_not_developed_on() -> None:
+    evidence = recorded(ScriptedRunner(lambda kind, system: False))
+    rows = [row for row in evidence.rows(items_table("refusal_behaviour")) if row["dataset"] == "judged_answers"]
+    data = read(load_probes(["refusal_behaviour"])["refusal_behaviour"].data_dir / "judged_answers.jsonl")
+    assert {row["id"] for row in rows} == {e.id for e in data.examples if e.domain == "held out"}
+    right = {e.id: refuses(e.completion) == e.label for e in data.examples}
+    for name, label in (("judge_sensitivity", 1), ("judge_specificity", 0)):
+        of = [right[row["id"]] for row in rows if row["label"] == label]
+        assert rate(evidence.result("measured"), name, "control") == np.mean(of)
+    assert data.sha256 in str(evidence.facts["labelled answers"])
+
+
+def test_a_judge_that_tosses_a_coin_corrects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("probes.refusal_behaviour.refuses", lambda answer: len(answer) % 2 == 0)
+    result = audited(ScriptedRunner(lambda kind, system: kind == "harmful"))
+    assert rate(result, "harmful_refusal_rate") == 1.0
+    (told,) = [m for m in result.measurements if m.name == "harmful_refusal_rate" and m.note.startswith(CORRECTED)]
+    assert told.estimate.value is None
+    assert "better than chance" in told.note
 
 
 def test_requests_are_drawn_from_the_evaluation_split() -> None:
