@@ -85,7 +85,7 @@ def run(bench: Bench, params: Params) -> None:
 
 
 def cost(survey: Survey, params: Params) -> list[Work]:
-    """The pairs, the questions in three ways, everyday requests; then every answer is read."""
+    """The pairs, the questions in three ways, everyday requests; then every answer is read, and some asked about."""
     room, layers = params.max_new_tokens, survey.shape.n_layers
     kinds = {kind: View(SETS.questions.data, (("kind", kind),)) for kind in KINDS}
     asked = [survey.asked(view, params.n, new=room) for view in kinds.values()]
@@ -98,6 +98,8 @@ def cost(survey: Survey, params: Params) -> list[Work]:
         survey.read(SETS.frames, ("evaluation",)),
         *asked,
         *answers,
+        *(work for kind in (TRUTHFUL, FALSE) for work in survey.said(kinds[kind], params.n, more=room)),
+        *survey.said(SETS.benign, params.n_benign, splits=("threshold",), more=room),
     ]
 
 
