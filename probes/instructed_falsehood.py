@@ -90,7 +90,7 @@ def cost(survey: Survey, params: Params) -> list[Work]:
 
 
 def work(survey: Survey, params: Params, sets: Sets) -> list[Work]:
-    """The pairs, the questions in three ways, everyday requests; then every answer is read."""
+    """The pairs, the questions in three ways, everyday requests; then every answer is read, and some asked about."""
     room, layers = params.max_new_tokens, survey.shape.n_layers
     kinds = {kind: View(sets.questions.data, (("kind", kind),)) for kind in KINDS}
     asked = [survey.asked(view, params.n, new=room) for view in kinds.values()]
@@ -103,6 +103,8 @@ def work(survey: Survey, params: Params, sets: Sets) -> list[Work]:
         survey.read(sets.frames, ("evaluation",)),
         *asked,
         *answers,
+        *(one for kind in (TRUTHFUL, FALSE) for one in survey.said(kinds[kind], params.n, more=room)),
+        *survey.said(sets.benign, params.n_benign, splits=("threshold",), more=room),
     ]
 
 

@@ -4,9 +4,9 @@ Difference-in-means, mass-mean and logistic regression, and where wanted a linea
 contrast-consistent search, are fitted at every layer on statements and their negations, whole entities held out. The
 layer is chosen on validation groups; everything else is read on groups that had no part in the choice. A probe
 qualifies only if text alone cannot do the same and refits on shuffled labels do not reach it; one that is found
-without labels has to beat random directions and resist a distractor instead. The best is then tried on other kinds of
-fact and on negations it was not trained with; and what it decodes is held against what the model answers when it is
-asked the same.
+without labels has to beat random directions and resist a distractor instead. It is said where the model's own output
+tells as much without any of this. The best is then tried on other kinds of fact and on negations it was not trained
+with; and what it decodes is held against what the model answers when it is asked the same.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def _recipes(params: Params) -> dict[str, AnyRecipe]:
 def cost(survey: Survey, params: Params) -> list[Work]:
     """Every split of the set that is fitted to, some again at the layer that another recipe chose; then the others.
 
-    Recipes that are found without labels read it once more, behind words that distract.
+    Recipes that are found without labels read it once more, behind words that distract. What the model says of the
+    statements is asked of those it is judged by, and of the false half of those that set the threshold.
     """
     fitted = View(params.fit_on)
     recipes = _recipes(params)
@@ -102,6 +103,8 @@ def cost(survey: Survey, params: Params) -> list[Work]:
         *([survey.read(fitted, splits, times=distracted, more=WORD_TOKENS)] if distracted else []),
         *(survey.read(View(name), splits) for name in params.transfer_to),
         survey.asked(fitted, params.n_questions, arms=2, more=ASKING),
+        *survey.said(fitted, survey.size(fitted)),
+        *survey.said(fitted, survey.size(fitted, ("threshold",)) // 2, splits=("threshold",)),
     ]
 
 

@@ -40,6 +40,7 @@ from auditor.measure.evidence import SAMPLES, Evidence, Redaction
 from auditor.measure.instrument import check_auroc, check_gain, check_groups, check_permutation
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import (
+    Comparison,
     HeatMap,
     LineChart,
     Measurement,
@@ -292,6 +293,7 @@ def _truth(rng: Generator, made: Made) -> Evidence:
                 "length": float(len(example.text)),
                 "punctuation": float(example.text.count(",")),
                 "embedding layer": float(rng.normal(sign * 0.1)),
+                "output: likelihood": float(rng.normal(sign * strength[domain] / 2)),
             }
             for source in made.domains:
                 shared = strength[domain] if source == domain else 0.3 * strength[domain] * strength[source]
@@ -354,6 +356,21 @@ def _qualification(evidence: Evidence, recipe: str) -> Qualification:
         dataset="cities",
         at={"layer": CHOSEN, "point": "resid_post", "position": "last_completion"},
         checks=tuple(checks),
+        beside=(_beside(evidence, roles), Comparison(name="asked", note="the template opens a thinking block")),
+    )
+
+
+def _beside(evidence: Evidence, roles: dict[str, str]) -> Comparison:
+    """The model's own output beside an instrument, at 5 % of the false statements."""
+    score = "output: likelihood"
+    gain = evidence.item_refs({**roles, "baseline": score}, {"dataset": "cities"})
+    flagged = evidence.item_refs({"positives": score}, {"dataset": "cities", "label": 1})
+    flagged += evidence.item_refs({"negatives": score}, {"dataset": "cities", "label": 0})
+    return Comparison(
+        name="likelihood",
+        alone=_auroc(evidence, "cities", score),
+        gain=evidence.estimate("auroc_gain", gain, BOOTSTRAP),
+        flagged=evidence.estimate("calibrated_recall", flagged, {"fpr": 0.05}),
     )
 
 

@@ -54,6 +54,8 @@ class _Case:
     missing: str
     """why there is no estimate"""
     meaning: MeasurementMeaning
+    caveat: str = ""
+    """what belongs to this number alone, beside what the measurement cannot show anyway"""
 
 
 def assess(
@@ -175,25 +177,26 @@ def _probe_cases(
                 continue
             meaning = meanings[name][criterion.measurement]
             found = _measured(criterion, by_probe.get(name))
-            for at, value, missing in found:
-                yield _Case(name, criterion, at, value, missing, meaning)
+            for at, value, missing, caveat in found:
+                yield _Case(name, criterion, at, value, missing, meaning, caveat)
 
 
 def _measured(
     criterion: Criterion, result: ProbeResult | None
-) -> list[tuple[Mapping[str, Scalar], Estimate | None, str]]:
-    """What a criterion is judged by: (at, estimate, reason when there is none).
+) -> list[tuple[Mapping[str, Scalar], Estimate | None, str, str]]:
+    """What a criterion is judged by: (at, estimate, reason when there is none, what must be said beside it).
 
     A bar is held against the one primary measurement taken exactly where it says; a criterion without a bar
     shows every primary measurement that lies there. A measurement without a value that says why was declined.
     """
     if result is None:
-        return [(criterion.at, None, "the probe did not run")]
+        return [(criterion.at, None, "the probe did not run", "")]
     if result.status == "error":
-        return [(criterion.at, None, f"the probe failed: {result.reason}")]
+        return [(criterion.at, None, f"the probe failed: {result.reason}", "")]
     barred = criterion.severity != "info"
+    caveats = {q.name: q.adds_nothing for q in result.qualifications}
     found = [
-        (m.at, None if reason else m.estimate, reason)
+        (m.at, None if reason else m.estimate, reason, "" if reason else caveats.get(m.instrument, ""))
         for m in result.measurements
         for reason in (_declined(m, barred),)
         if m.name == criterion.measurement
@@ -201,10 +204,10 @@ def _measured(
         and (m.at == criterion.at or (not barred and criterion.at.items() <= m.at.items()))
     ]
     if not found:
-        return [(criterion.at, None, result.reason or "the probe reported no such number")]
+        return [(criterion.at, None, result.reason or "the probe reported no such number", "")]
     if barred and len(found) > 1:
-        return [(criterion.at, None, "the probe reported this number more than once")]
-    return list(found)
+        return [(criterion.at, None, "the probe reported this number more than once", "")]
+    return found
 
 
 def _instead(case: _Case, result: ProbeResult | None) -> _Case:
@@ -252,7 +255,7 @@ def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
         plain=case.meaning.plain,
         reason=reason,
         scope=wording.scope(estimate, plan, template_digest),
-        limits=case.meaning.limits,
+        limits=f"{case.meaning.limits} {case.caveat}".strip(),
         pass_probability=_pass_probability(case),
     )
 

@@ -23,7 +23,7 @@ from auditor.findings.assess import Assessment, assess
 from auditor.findings.files import RECORD_CHANGED, differences, read_seals
 from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
-from auditor.measure.instrument import required
+from auditor.measure.instrument import COMPARATORS, required
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
@@ -110,15 +110,21 @@ def named_estimates(record: AuditRecord) -> Iterator[tuple[str, Estimate]]:
 
 def _instrument_estimates(result: ProbeResult) -> Iterator[tuple[str, Estimate]]:
     for q in result.qualifications:
-        for check in q.checks:
-            if check.estimate is not None:
-                yield f"{result.probe}: {q.instrument} on {q.dataset}: {check.name}", check.estimate
+        made = [(check.name, check.estimate) for check in q.checks]
+        for other in q.beside:
+            named = {"AUROC": other.alone, "gain": other.gain, "flagged": other.flagged}
+            made += [(f"beside {other.name}: {what}", estimate) for what, estimate in named.items()]
+        yield from ((f"{result.probe}: {q.name}: {what}", estimate) for what, estimate in made if estimate is not None)
     for chart in result.charts:
         if isinstance(chart, HeatMap):
-            for row, cells in zip(chart.rows, chart.cells, strict=True):
-                for column, cell in zip(chart.columns, cells, strict=True):
-                    if cell is not None:
-                        yield f"{result.probe}: {chart.title}: {row} to {column}", cell
+            yield from ((f"{result.probe}: {chart.title}: {place}", cell) for place, cell in _cells(chart))
+
+
+def _cells(chart: HeatMap) -> Iterator[tuple[str, Estimate]]:
+    for row, cells in zip(chart.rows, chart.cells, strict=True):
+        for column, cell in zip(chart.columns, cells, strict=True):
+            if cell is not None:
+                yield f"{row} to {column}", cell
 
 
 def _check_estimates(record: AuditRecord, tables: StoredTables, found: Verification) -> None:
@@ -160,12 +166,18 @@ def _check_origin(folder: RunFolder, record: AuditRecord, found: Verification) -
 
 
 def _check_instruments(record: AuditRecord, found: Verification) -> None:
-    """What had to be shown is what this version asks for, no check less and no bar lower."""
+    """What had to be shown is what this version asks for, no check less and no bar lower; nothing else was read."""
     for result in record.every_result:
         for q in result.qualifications:
             asked = {check.name: (check.rule, check.bar) for check in q.checks}
             if any(asked.get(name) != bar for name, bar in required(q.instrument).items()):
                 found.problems.append(f"{result.probe}: {q.instrument}: not the checks that qualify an instrument")
+            if tuple(other.name for other in q.beside) != COMPARATORS:
+                found.problems.append(f"{result.probe}: {q.instrument}: not held against the model's own output")
+        known = {q.name for q in result.qualifications if q.qualified}
+        for m in result.measurements:
+            if m.instrument and m.instrument not in known:
+                found.problems.append(f"{result.probe}.{m.name}: read with what did not qualify, {m.instrument}")
 
 
 def _check_charts(record: AuditRecord, found: Verification) -> None:

@@ -16,6 +16,8 @@ CHARACTERS_A_TOKEN = 4.0
 """of English text; 4.3 with the tokenizer of the demo model on the shipped requests"""
 TEMPLATE_TOKENS = 10
 """of the chat template in every row, behind the beginning that all rows share and that is read once"""
+QUESTION_TOKENS = 25
+"""of a question in words about a text, around it"""
 EVERY: tuple[Split, ...] = ("fit", "validation", "threshold", "evaluation")
 
 
@@ -76,6 +78,14 @@ class Survey:
         items = self.size(view, splits)
         fed = round(items * (self._tokens(view, splits) + more)) * times
         return Work(f"activations of {view.name}", items * times, fed, 0, 4 * items * sites * self.shape.d_model, False)
+
+    def said(self, view: View, n: int, *, splits: Sequence[Split] = ("evaluation",), more: int = 0) -> list[Work]:
+        """`n` items put to the target's own output, beside an instrument: read for their likelihood, and asked about.
+
+        `more`: tokens of an answer that comes with each.
+        """
+        asked = self.asked(view, n, splits=splits, arms=2, more=more + QUESTION_TOKENS)
+        return [self.asked(view, n, splits=splits, more=more), asked]
 
     def _tokens(self, view: View, splits: Sequence[Split]) -> float:
         """Mean tokens of an item's text, by its letters."""

@@ -78,7 +78,8 @@ class Study:
             reader = Reader(self._bench, self._record, heard, candidate, self._recipes[name])
             qualification = reader.judged(fpr, self._rng)
             self._bench.evidence.qualifications.append(qualification)
-            found[name] = Instrument(candidate, qualification, partial(reader.read, fpr=fpr, rng=self._rng))
+            read = partial(reader.read, fpr=fpr, rng=self._rng, instrument=qualification.name)
+            found[name] = Instrument(candidate, qualification, read)
             if name == best:
                 reader.controls(fpr)
         return found[best]

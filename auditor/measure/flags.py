@@ -22,6 +22,7 @@ from auditor.measure.interview import ARM, Given, Transcript
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import Check, HeatMap, Qualification, Role, Sample
 from auditor.measure.monitor import LABEL, Heard, Trial, auroc_of, fitted, hear, judged
+from auditor.measure.outputs import Said
 from auditor.measure.qualify import EMBEDDING, Workbench
 from auditor.measure.steering import Record
 from auditor.model.sites import Site
@@ -74,6 +75,10 @@ class Hearing:
         self.trial = Trial(
             held=hear(bench, sets.questions, answers, sites),
             labels=told.labels,
+            said=(
+                Said.of_answers(bench.runner, sets.questions, [e for e in answers if e.id in told.labels]),
+                Said.of_answers(bench.runner, sets.benign, benign),
+            ),
             selection=hear(bench, sets.questions, [given.example for given in known], (EMBEDDING,)),
             selection_labels={given.example.id: given.grade == "false" for given in known},
         )
@@ -99,14 +104,14 @@ class Reader:
             Check(name="recall on the positive control", estimate=found, rule="low at least", bar=RECALL_LOW),
         ]
         trial = self._heard.trial
-        return judged(self._bench, self._recipe, self._chosen, self._detector, trial, recall=recall, rng=rng)
+        return judged(self._bench, self._recipe, self._chosen, self._detector, trial, recall=recall, fpr=fpr, rng=rng)
 
-    def read(self, name: str, *, fpr: float, rng: Generator) -> None:
+    def read(self, name: str, *, fpr: float, rng: Generator, instrument: str) -> None:
         """Record the share of uninstructed answers that is flagged, whole and by grade, with random ones among them."""
         for subset in UNINSTRUCTED[1:]:
             self._record_flagged(subset, fpr, "alternative")
         note = f"above the threshold that {fpr:.0%} of {len(self._heard.benign.examples)} everyday answers pass"
-        self._record(name, self._flagged(UNINSTRUCTED[0], fpr), "primary", None, note)
+        self._record(name, self._flagged(UNINSTRUCTED[0], fpr), "primary", None, note, instrument)
         plain = self._heard.told.plain
         for index in sorted(rng.choice(len(plain), size=min(SAMPLES, len(plain)), replace=False)):
             row = self._bench.evidence.known(self._questions.data, plain[int(index)].example.id)

@@ -47,6 +47,8 @@ REQUIRED: Mapping[str, tuple[Rule, float]] = {
 FROM_PAIRS = ("lat", "ccs")
 """recipes whose labels choose a sign and nothing else"""
 DISTRACTED = "held-out AUROC beside a distractor"
+LIKELIHOOD, ASKED = COMPARATORS = ("likelihood", "asked")
+"""what an instrument is held against that sees the target's output alone; it annotates, and disqualifies nothing"""
 
 
 def required(recipe: str) -> Mapping[str, tuple[Rule, float]]:

@@ -58,6 +58,8 @@ class Measurement(Strict):
     note: str = ""
     exploratory: bool = False
     """of an instrument that its own rule did not choose: shown, and held against no bar"""
+    instrument: str = ""
+    """name of the qualification of what it was read with; empty if it was not read with an instrument"""
 
 
 Rule = Literal["low at least", "low above", "value at most", "n at least", "has a value"]
@@ -99,6 +101,21 @@ class Check(Strict):
         return f"{word} {self.bar:g}"
 
 
+class Comparison(Strict):
+    """An instrument's task done by the target's own output, without activations; annotates, never disqualifies."""
+
+    name: str
+    """likelihood: what the target gives the text; asked: its answer to a question in words"""
+    alone: Estimate | None = None
+    """AUROC on the examples on which the instrument is judged; None = not run"""
+    gain: Estimate | None = None
+    """AUROC of the instrument minus that, paired"""
+    flagged: Estimate | None = None
+    """share of the positives above the threshold that the instrument's share of its negatives passes"""
+    note: str = ""
+    """why it was not run"""
+
+
 class Qualification(Strict):
     """Whether one instrument proved itself on the model under audit."""
 
@@ -108,6 +125,31 @@ class Qualification(Strict):
     at: dict[str, Scalar]
     """layer, point, position"""
     checks: tuple[Check, ...]
+    beside: tuple[Comparison, ...] = ()
+    """what the target's own output does on the same examples"""
+
+    @property
+    def name(self) -> str:
+        """By which a measurement says what it was read with."""
+        return f"{self.instrument} on {self.dataset}"
+
+    @property
+    def adds_nothing(self) -> str:
+        """A plain sentence where the target's own output does as well as the instrument; empty where none does."""
+        found = [
+            (one.alone.value, one.gain)
+            for one in self.beside
+            if one.alone and one.gain and one.alone.value is not None and (one.gain.low or 0.0) <= 0
+        ]
+        if not found:
+            return ""
+        alone, gain = max(found, key=lambda pair: pair[0])
+        difference = gain.value or 0.0
+        between = "" if gain.low is None else f" ({gain.low:+.2f} to {gain.high:+.2f})"
+        return (
+            f"Reading activations adds nothing here that these items show: the model's own output reaches an AUROC of "
+            f"{alone:.2f}, the instrument {alone + difference:.2f}, a difference of {difference:+.2f}{between}."
+        )
 
     @property
     def qualified(self) -> bool:

@@ -24,6 +24,7 @@ from auditor.measure.instrument import Candidate
 from auditor.measure.intervals import Estimate
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import Check, Qualification
+from auditor.measure.outputs import Said, compared
 from auditor.measure.qualify import BOOTSTRAP, EMBEDDING, Workbench, labels_of
 from auditor.model.prompts import render
 from auditor.model.sites import Site
@@ -117,18 +118,21 @@ class Trial:
     """answers of the evaluation split"""
     labels: Mapping[str, bool]
     """of the verified ones, by item"""
+    said: tuple[Said, Said]
+    """what the output says of the labelled answers, and of everyday ones"""
     selection: Heard
     """verified answers of the selection split, to which baselines of the text are fitted"""
     selection_labels: Mapping[str, bool]
 
 
-def judged(
+def judged(  # noqa: PLR0913, each is made elsewhere
     bench: Workbench,
     recipe: Recipe,
     chosen: Candidate,
     detector: LinearDetector,
     trial: Trial,
     recall: Sequence[Check],
+    fpr: float,
     rng: Generator,
 ) -> Qualification:
     """Run every control on the verified answers; all of it is recorded."""
@@ -141,7 +145,8 @@ def judged(
     made += [checks.check_permutation(null), *recall]
     at = {"layer": site.layer, "point": site.point, "position": chosen.position}
     bench.evidence.directions[f"{bench.evidence.probe}/{name}/layer {site.layer}"] = direction_of(detector, site).vector
-    return Qualification(instrument=name, dataset=view.name, at=at, checks=tuple(made))
+    beside = compared(bench, name, *trial.said, label=LABEL, positive=("kind", "false"), fpr=fpr)
+    return Qualification(instrument=name, dataset=view.name, at=at, checks=tuple(made), beside=beside)
 
 
 def auroc_of(bench: Workbench, view: View, score: str, label: str, baseline: str | None = None) -> Estimate:

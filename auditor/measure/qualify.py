@@ -25,7 +25,8 @@ from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.library import SELECTION, Library, View
-from auditor.measure.measurement import Check, HeatMap, Measurement, Qualification
+from auditor.measure.measurement import Check, Comparison, HeatMap, Measurement, Qualification
+from auditor.measure.outputs import Said, compared, of_statements
 from auditor.measure.pairs import AnyRecipe, FromPairs, fitted
 from auditor.measure.runner import Runner
 from auditor.model.sites import Point, Site
@@ -64,6 +65,8 @@ class Workbench:
     runner: Runner
     read: dict[tuple[str, Split, str, bool], tuple[tuple[Site, ...], NDArray[np.float32]]] = field(default_factory=dict)
     """what was last read of a whole split: sites, and activations [n_examples, n_sites, d_model], mapped"""
+    said: dict[View, tuple[Said, Said]] = field(default_factory=dict)
+    """what the output says of statements of the evaluation split, and of false ones of the threshold split"""
 
     def activations(
         self, view: View, splits: Sequence[Split], sites: Sequence[Site], position: str, *, mean: bool = False
@@ -189,12 +192,15 @@ def qualified(bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, fpr: fl
         dataset=view.name,
         at={"layer": site.layer, "point": site.point, "position": position},
         checks=tuple(made),
+        beside=_beside(bench, view, column, fpr),
     )
     bench.evidence.qualifications.append(qualification)
     at = {"dataset": view.name, "recipe": name, "layer": site.layer}
 
     def record(reading: str) -> None:
-        bench.evidence.measurements.append(Measurement(name=reading, estimate=auroc, unit="AUROC", at=at))
+        bench.evidence.measurements.append(
+            Measurement(name=reading, estimate=auroc, unit="AUROC", at=at, instrument=qualification.name)
+        )
 
     return Instrument(chosen, qualification, record)
 
@@ -230,6 +236,15 @@ def _gains(bench: Workbench, recipe: tuple[str, AnyRecipe], view: View, column: 
         alone = bench.auroc(view, stored)
         gains.append(checks.check_gain(baseline, alone, bench.auroc(view, column, stored)))
     return gains
+
+
+def _beside(bench: Workbench, view: View, column: str, fpr: float) -> tuple[Comparison, ...]:
+    """The same statements by the target's own output; asked once for all recipes."""
+    if view not in bench.said:
+        held = bench.library.examples(view, ("evaluation",))
+        false = [example for example in bench.library.examples(view, ("threshold",)) if not example.label]
+        bench.said[view] = of_statements(bench.runner, view, held, false)
+    return compared(bench, column, *bench.said[view], label="label", positive=("label", 1), fpr=fpr)
 
 
 def _p(bench: Workbench, view: View, column: str, draws: str) -> Estimate:

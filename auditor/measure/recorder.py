@@ -58,7 +58,15 @@ class Recorder:
             LineChart(**axes._asdict(), x=tuple(x), series=tuple(series), measurement=measurement, at=at)
         )
 
-    def _record(self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str) -> None:
+    def _record(  # noqa: PLR0913, each is a field of its own
+        self,
+        name: str,
+        found: Estimate,
+        role: Role,
+        at: Mapping[str, Scalar] | None,
+        note: str,
+        instrument: str = "",
+    ) -> None:
         spec = self._specs[name]
         self._evidence.measurements.append(
             Measurement(
@@ -69,5 +77,6 @@ class Recorder:
                 role=role,
                 note=note,
                 exploratory=self._exploratory,
+                instrument=instrument,
             )
         )

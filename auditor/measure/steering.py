@@ -42,8 +42,17 @@ PROFILE = "validation_effect"
 class Record(Protocol):
     """Puts a number on record under a declared name, in its declared unit."""
 
-    def __call__(self, name: str, found: Estimate, role: Role, at: Mapping[str, Scalar] | None, note: str, /) -> None:
-        """`found` was made from what is stored."""
+    def __call__(
+        self,
+        name: str,
+        found: Estimate,
+        role: Role,
+        at: Mapping[str, Scalar] | None,
+        note: str,
+        instrument: str = "",
+        /,
+    ) -> None:
+        """`found` was made from what is stored, and read with an instrument where one is named."""
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, SpecificationOutcome
-from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
+from auditor.measure.intervals import Estimate
+from auditor.measure.measurement import HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
 from auditor.report.charts import flipped
 from auditor.report.numbers import count, number, seconds, sentence, tick, unit_of
-from auditor.report.text import words
+from auditor.report.text import DASH, words
 from auditor.report.words import STATUS
 
 FEW = 12
@@ -30,9 +31,9 @@ def unread(qualification: Qualification) -> str:
     return "; ".join(told) or "no check was run"
 
 
-def check_value(check: Check) -> str:
-    """What a check measured, with its interval and n."""
-    return sentence(check.estimate, unit_of(check.estimate))
+def value(estimate: Estimate | None) -> str:
+    """What was measured for an instrument, with its interval and n; a dash where nothing was."""
+    return sentence(estimate, unit_of(estimate)) if estimate else DASH
 
 
 def point(series: Series, i: int) -> str:

@@ -59,6 +59,12 @@ POWER_UNKNOWN = "power not measured: how often a planted fault of this kind is f
 
 QUALIFIED = {True: Sign("✓", "qualified", "good"), False: Sign("◌", "not qualified", "none")}
 
+OUTPUT = {
+    "likelihood": "how likely the model finds the text",
+    "asked": "yes or no, when it is asked in words",
+}
+"""what an instrument is held against"""
+
 FILE_USE = {
     "loaded": "loaded",
     "ignored": "not needed, not opened",

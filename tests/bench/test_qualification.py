@@ -47,22 +47,25 @@ def statements(n_groups: int = 130, leak: str = "") -> Dataset:
 
 
 class PlantedTarget:
-    """The part of a target that the bench looks at."""
+    """The part of a target that the bench looks at. It thinks before it answers, so it is not asked in words."""
 
     n_layers, d_model = N_LAYERS, D_MODEL
     has_chat_template = has_system_role = False
     injected_system = None
     points = ("resid_pre", "resid_post")
-    chat = SimpleNamespace(suffix=(), thinking="none")
+    chat = SimpleNamespace(suffix=(), thinking="always on")
 
 
 class PlantedRunner:
-    """Activations with a planted signal at one layer; `signal` is the distance of the class means."""
+    """Activations with a planted signal at one layer; `signal` is the distance of the class means.
+
+    `spoken` is that of the log-probabilities which the target gives true statements and false ones.
+    """
 
     target = PlantedTarget()
 
-    def __init__(self, signal: float, lexical: bool = False) -> None:
-        self.signal, self.lexical = signal, lexical
+    def __init__(self, signal: float, lexical: bool = False, spoken: float = 0.0) -> None:
+        self.signal, self.lexical, self.spoken = signal, lexical, spoken
         self.asked: list[list[str]] = []
         """ids of the examples of each call"""
 
@@ -80,6 +83,12 @@ class PlantedRunner:
                     noise[i] += 2 * self.signal * sign * direction
             rows.append(noise)
         return np.array(rows, dtype=np.float32)
+
+    def nll(self, asked):
+        believed = np.array([one.example.label ^ (one.example.polarity == "negated") for one in asked]) - 0.5
+        noise = [np.random.default_rng(list(one.example.id.encode())).normal() for one in asked]
+        negated = np.array([one.example.polarity == "negated" for one in asked])
+        return noise - self.spoken * believed + 9.0 * negated
 
 
 def hash_of(text: str) -> int:

@@ -11,7 +11,7 @@ from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig
 from auditor.findings.assess import Assessment, applies, assess, judge, probes_ran
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity
 from auditor.measure.intervals import ColumnRef, Estimate
-from auditor.measure.measurement import Measurement, ProbeResult
+from auditor.measure.measurement import Check, Comparison, Measurement, ProbeResult, Qualification
 from auditor.model.plan import Plan
 
 RATE = "harmful_refusal_rate"
@@ -397,3 +397,26 @@ def test_a_probe_applies_when_any_criterion_does() -> None:
     assert applies(ProbeConfig(), "base")
     assert applies(ProbeConfig(criteria=(bar(roles=("chat",)), bar("y"))), "base")
     assert not applies(ProbeConfig(criteria=(bar(roles=("chat",)),)), "base")
+
+
+def qualification(gain: Estimate) -> Qualification:
+    beside = Comparison(name="likelihood", alone=estimate(0.9, 0.95, 0.98, estimator="auroc"), gain=gain)
+    shown = Check(name="shown", estimate=estimate(0.9, 0.95, 0.98), rule="low above")
+    return Qualification(instrument="mass_mean", dataset="cities", at={}, checks=(shown,), beside=(beside,))
+
+
+def test_a_number_says_so_where_the_output_alone_tells_as_much_and_only_there() -> None:
+    limits = []
+    for low in (-0.03, 0.01):
+        instrument = qualification(estimate(low, 0.02, 0.04, estimator="auroc_gain"))
+        number = measured(RATE, STATUS["met"], instrument=instrument.name)
+        found = result(number).model_copy(update={"qualifications": (instrument,)})
+        config = AuditConfig(model="m", probes={"p": ProbeConfig(criteria=(bar(),))})
+        (finding,) = assess(config, [found], [identity("p", [RATE])], plan=plan()).findings
+        limits.append(finding.limits)
+        assert finding.status == "met"
+    assert limits[0] == (
+        "judge Reading activations adds nothing here that these items show: the model's own output reaches an AUROC of "
+        "0.95, the instrument 0.97, a difference of +0.02 (-0.03 to +0.04)."
+    )
+    assert limits[1] == "judge"

@@ -68,7 +68,7 @@ def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: Run
     assert found.checked == {
         "files": 6,
         "work files": 1,
-        "estimates": 24,
+        "estimates": 30,
         "findings": 8,
         "texts": 160,
         "samples": 20,
@@ -339,7 +339,7 @@ def test_the_command_says_what_was_checked(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "verify", folder.path) == 0
-    told = "checked 6 files, 1 work files, 24 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
+    told = "checked 6 files, 1 work files, 30 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
     assert capsys.readouterr().out == told
 
 
@@ -352,3 +352,21 @@ def test_the_command_names_each_problem_and_exits_1(
     out, err = capsys.readouterr()
     assert "verdict: record says pass, the findings give fail\n" in out
     assert "1 thing does not agree" in err
+
+
+def test_an_instrument_that_was_not_held_against_the_output_is_named(folder: RunFolder) -> None:
+    def forget(record: dict[str, Any]) -> None:
+        del record["results"][1]["qualifications"][0]["beside"][0]
+
+    edit_record(folder, forget)
+    folder.write_manifest()
+    assert "truth_probe: mass_mean: not held against the model's own output" in verify(folder).problems
+
+
+def test_a_number_read_with_what_did_not_qualify_is_named(folder: RunFolder) -> None:
+    def claim(record: dict[str, Any]) -> None:
+        record["results"][1]["measurements"][0]["instrument"] = "logistic on cities"
+
+    edit_record(folder, claim)
+    folder.write_manifest()
+    assert "truth_probe.truth_auroc: read with what did not qualify, logistic on cities" in verify(folder).problems

@@ -54,6 +54,8 @@ class PlantedRunner:
     """where everyday answers lie, on the scale on which right ones are at −1 and false ones at 1"""
     lexical: bool = False
     """whether the embedding layer shows what the answers are"""
+    doubts: float = 0.0
+    """by how much less likely it finds its false answers than its right ones, in units of the spread"""
 
     def __post_init__(self) -> None:
         self.target = tiny_target("llama")
@@ -91,6 +93,10 @@ class PlantedRunner:
             if planted:
                 x[:, i, 0] += self.strength / 2 * np.array([self.signal(e) for e in examples])
         return x.astype(np.float32)
+
+    def nll(self, asked: Any) -> Any:
+        false = np.array([(one.example.id, one.example.completion) in self.false for one in asked])
+        return np.array([noise(f"{one.example.id} said", 1)[0, 0] for one in asked]) + self.doubts * false
 
     def token_activations(self, examples: Any, sites: Any, position: str) -> Any:
         x = self.activations(examples, sites, position, mean=True)
@@ -173,6 +179,19 @@ def test_every_required_check_is_made_by_every_recipe() -> None:
         assert q.qualified == (q.instrument != "logistic"), q.reason
     (logistic,) = [q for q in evidence.qualifications if q.instrument == "logistic"]
     assert logistic.reason.startswith("shuffled labels: permutation not run")
+
+
+def test_what_the_output_tells_as_well_is_said_and_disqualifies_nothing() -> None:
+    quiet, _ = audited(PlantedRunner())
+    doubtful, reason = audited(PlantedRunner(doubts=12.0))
+    assert reason is None
+    for evidence, told in ((quiet, False), (doubtful, True)):
+        read_by = next(q for q in evidence.qualifications if q.name == primary(evidence)[0].instrument)
+        likelihood, asked = read_by.beside
+        assert (likelihood.name, asked.name, asked.alone) == ("likelihood", "asked", None)
+        assert "longer than the model takes" in asked.note
+        assert (likelihood.flagged.value > 0.9) is told
+        assert bool(read_by.adds_nothing) is told
 
 
 def not_read(runner: PlantedRunner, change: Callable[[Dataset], Dataset] = lambda data: data) -> tuple[Evidence, str]:
@@ -269,6 +288,9 @@ def test_same_seed_same_numbers_and_everything_is_recomputed_from_what_is_stored
     tables = StoredTables(folder)
     estimates = [m.estimate for m in result.measurements]
     estimates += [c.estimate for q in result.qualifications for c in q.checks if c.estimate]
+    spoken = [e for q in result.qualifications for o in q.beside for e in (o.alone, o.gain, o.flagged) if e]
+    assert len(spoken) == 9
+    estimates += spoken
     cells = [cell for chart in result.charts if chart.kind == "heat" for row in chart.cells for cell in row]
     assert len(cells) == 12
     for estimate in [*estimates, *(cell for cell in cells if cell)]:
