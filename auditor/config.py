@@ -16,6 +16,7 @@ from auditor.canonical import canonical_json, sha256_hex
 from auditor.config_data import DataSet
 from auditor.config_file import Strict as Strict
 from auditor.config_file import in_plain_words, read_mapping, suggestion
+from auditor.config_multiverse import Multiverse, runs, specification_of
 from auditor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class ProbeConfig(Strict):
 
     params: dict[str, Any] = {}
     criteria: tuple[Criterion, ...] = ()
+    multiverse: Multiverse | None = Field(default=None, exclude_if=lambda multiverse: multiverse is None)
 
 
 class ReportConfig(Strict):
@@ -137,12 +139,7 @@ def load_config(
     _validated(merged, str(path))
     name = battery or own.get("battery")
     if name:
-        if name not in batteries:
-            place = "--battery" if battery else f"{path}: battery"
-            raise ConfigError(f"{place}: no battery named {name!r}{suggestion(name, batteries)}")
-        base = _switched_on(read_mapping(batteries[name]))
-        if _validated(base, str(batteries[name])).battery not in ("", name):
-            raise ConfigError(f"{batteries[name]}: battery: a battery cannot extend another one")
+        base = _battery(name, batteries, "--battery" if battery else f"{path}: battery")
         merged = {**_merged(base, own, str(path)), "battery": name}
     elif not path:
         raise ConfigError(f"give a config file or --battery; known batteries: {', '.join(sorted(batteries))}")
@@ -168,15 +165,32 @@ def validate_against(config: AuditConfig, probes: Mapping[str, LoadedProbe], *, 
         if name not in probes:
             raise ConfigError(f"{source}: probes: no probe named {name!r}{suggestion(name, probes)}")
         probe, place = probes[name].probe, f"{source}: probes.{name}"
-        try:
-            params = probe.params.model_validate(declared.params)
-        except ValidationError as error:
-            raise in_plain_words(error, probe.params, f"{place}.params") from error
         specs = {spec.name: spec for spec in probe.measurements}
         for i, criterion in enumerate(declared.criteria):
             _check_declared(criterion, specs, f"{place}.criteria.{i}")
-        checked[name] = declared.model_copy(update={"params": params.model_dump(mode="json")})
+        for other, specification in declared.multiverse.specifications.items() if declared.multiverse else ():
+            for unknown in sorted({*specification.measurements} - {*specs}):
+                where = f"{place}.multiverse.specifications.{other}.measurements"
+                raise ConfigError(f"{where}: the probe reports no measurement {unknown!r}{suggestion(unknown, specs)}")
+        checked[name] = declared.model_copy(update={"params": _checked_runs(config, name, probe, place)})
     return config.model_copy(update={"probes": checked})
+
+
+def _checked_runs(config: AuditConfig, name: str, probe: Probe[Any], place: str) -> dict[str, Any]:
+    """A probe's parameters, filled in. Each specification must be valid, and another, or a choice would count twice."""
+    known: dict[bytes, str] = {}
+    filled = {}
+    for run, under in runs(config, name):
+        other = specification_of(run)
+        where = f"{place}.multiverse.specifications.{other}" if other else place
+        try:
+            filled[run] = probe.params.model_validate(under.probes[run].params).model_dump(mode="json")
+        except ValidationError as error:
+            raise in_plain_words(error, probe.params, f"{where}.params") from error
+        twin = known.setdefault(canonical_json([filled[run], under.seed]), where)
+        if twin != where:
+            raise ConfigError(f"{where}: chooses the same as {twin}; leave it out")
+    return filled[name]
 
 
 def config_digest(config: AuditConfig) -> str:
@@ -251,6 +265,19 @@ def _check_declared(criterion: Criterion, specs: Mapping[str, MeasurementSpec], 
             raise ConfigError(f"{place}.{field}: {value:g} is not a share between 0 and 1 (80 % is 0.80)")
 
 
+def _battery(name: str, batteries: Mapping[str, Path], place: str) -> dict[str, Any]:
+    """The document of a battery, on top of the one that it extends."""
+    if name not in batteries:
+        raise ConfigError(f"{place}: no battery named {name!r}{suggestion(name, batteries)}")
+    path = batteries[name]
+    own = _switched_on(read_mapping(path))
+    extends = _validated(own, str(path)).battery
+    if extends in ("", name):
+        return own
+    others = {other: batteries[other] for other in batteries if other != name}  # so that no circle is walked
+    return _merged(_battery(extends, others, f"{path}: battery"), own, str(path))
+
+
 def _switched_on(document: Mapping[str, Any]) -> dict[str, Any]:
     """A document without the probes set to `off` (which YAML reads as false)."""
     probes = document.get("probes", {})
@@ -285,7 +312,8 @@ def _merged(base: Mapping[str, Any], own: Mapping[str, Any], source: str) -> dic
 
 def _merged_probe(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     params = {**base.get("params", {}), **own.get("params", {})}
-    return {"params": params, "criteria": _merged_criteria(base.get("criteria", []), own.get("criteria", []))}
+    criteria = _merged_criteria(base.get("criteria", []), own.get("criteria", []))
+    return {**base, **own, "params": params, "criteria": criteria}
 
 
 def _merged_criteria(base: Iterable[Mapping[str, Any]], own: Iterable[Mapping[str, Any]]) -> list[Any]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,8 @@ import numpy as np
 
 from auditor.bundle import RunFolder
 from auditor.checkpoint.identity import CheckpointIdentity
-from auditor.config import AuditConfig, comparison_digest, config_digest, stable_seed
+from auditor.config import AuditConfig, ModelRole, comparison_digest, config_digest, stable_seed
+from auditor.config_multiverse import probe_of, runs
 from auditor.data.declared import reader
 from auditor.data.examples import Dataset
 from auditor.declared import NOWHERE, Declared
@@ -62,12 +64,11 @@ def measure(
     datasets: dict[str, DatasetIdentity] = {}
     started = datetime.now(UTC)
     seconds = {}
-    for name, settings in config.probes.items():
-        if not applies(settings, plan.role):
-            continue
+    for name, under in all_runs(config, plan.role):
         clock = time.monotonic()
         folder.log("probe", probe=name)
-        evidence, library = run_probe(config, target, plan, probes[name], folder, data)
+        loaded = replace(probes[probe_of(name)], name=name)
+        evidence, library = run_probe(under, target, plan, loaded, folder, data)
         folder.write_items(name, evidence.rows(items_table(name)))
         tensors |= evidence.tensors
         directions |= evidence.directions
@@ -85,6 +86,12 @@ def measure(
     )
 
 
+def all_runs(config: AuditConfig, role: ModelRole) -> list[tuple[str, AuditConfig]]:
+    """(name, config) of every run of every probe that applies: as declared, then under its specifications."""
+    asked = [name for name, settings in config.probes.items() if applies(settings, role)]
+    return [run for name in asked for run in runs(config, name)]
+
+
 def run_probe(
     config: AuditConfig,
     target: TargetModel,
@@ -93,14 +100,17 @@ def run_probe(
     folder: RunFolder,
     data: Mapping[str, Dataset] | None = None,
 ) -> tuple[Evidence, Library]:
-    """Run one probe. What it declines or fails to do becomes its result; any other error is ours and ends the run."""
+    """Run one probe. What it declines or fails to do becomes its result; any other error is ours and ends the run.
+
+    Under a specification of the same seed the probe draws the same random numbers, so that only the choice differs.
+    """
     from auditor.measure.bench import Bench  # with torch, which concluding does without
     from auditor.measure.runner import Runner
 
     evidence = Evidence(loaded.name, config.report.redaction)
     library = Library(reader(loaded.data_dir, data), config.seed)
     runner = Runner(target, plan, folder, loaded.name)
-    rng = np.random.default_rng(stable_seed(config.seed, loaded.name))
+    rng = np.random.default_rng(stable_seed(config.seed, probe_of(loaded.name)))
     bench = Bench(evidence, library, runner, loaded.probe.measurements, rng)
     params = loaded.probe.params.model_validate(config.probes[loaded.name].params)
     try:
@@ -126,10 +136,19 @@ def conclude(
     """Hold what was measured against the criteria; write the record and the manifest; return the record as written."""
     measured = folder.read_json("units/measured.json")
     datasets = tuple(DatasetIdentity.model_validate(data) for data in measured["datasets"])
-    ran = [name for name, settings in config.probes.items() if applies(settings, plan.role)]
-    results = tuple(ProbeResult.model_validate(folder.read_json(f"units/result-{name}.json")) for name in ran)
+    ran = [name for name, _ in all_runs(config, plan.role)]
+    found = [ProbeResult.model_validate(folder.read_json(f"units/result-{name}.json")) for name in ran]
+    results = tuple(result for result in found if result.probe in config.probes)
+    specifications = tuple(result for result in found if result.probe not in config.probes)
     identities = tuple(probe_identity(probes[name]) for name in config.probes)
-    judged = assess(config, results, identities, plan=plan, template_digest=checkpoint.template_digest)
+    judged = assess(
+        config,
+        results,
+        identities,
+        plan=plan,
+        template_digest=checkpoint.template_digest,
+        specifications=specifications,
+    )
     record = AuditRecord(
         config=config,
         config_digest=config_digest(config),
@@ -141,6 +160,7 @@ def conclude(
         probes=identities,
         datasets=datasets,
         results=results,
+        specifications=specifications,
         not_applicable=judged.not_applicable,
         findings=judged.findings,
         verdict=judged.verdict,

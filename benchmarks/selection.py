@@ -30,7 +30,7 @@ from auditor.measure.library import Library, View
 from auditor.measure.qualify import Workbench
 from auditor.measure.runner import Reading, Runner
 from auditor.measure.search import Search
-from auditor.measure.table import Pool, Table, differences, table
+from auditor.measure.table import Pool, Table, differences, table, tail_rows
 from auditor.model.batches import inputs, left_padded
 from auditor.model.generate import forward
 from auditor.model.prompts import Prompt, opening_tokens, render
@@ -123,9 +123,9 @@ def task_of(bench: Bench) -> Task:
     ]
     layers = range(sizes.layer_step - 1, target.n_layers, sizes.layer_step)
     with TemporaryDirectory() as scratch:
-        found = differences(
-            _workbench(bench, scratch), pools[0], pools[1], layers=layers, point="resid_pre", tail=sizes.positions
-        )
+        workbench = _workbench(bench, scratch)
+        rows = tail_rows(workbench, *pools, layers=layers, point="resid_pre", tail=sizes.positions)
+        found = differences(rows, "resid_pre")
     judges = RefusalJudges(opening_tokens(target, REFUSAL_OPENINGS))
     sites = ablation_sites(target.points, target.n_layers)
     return Task(bench, found, pools[0].validation, pools[1].validation, judges, sites)

@@ -85,17 +85,22 @@ def run(bench: Bench, params: Params) -> None:
 
 
 def cost(survey: Survey, params: Params) -> list[Work]:
+    """What the interview and the reading of its answers take."""
+    return work(survey, params, SETS)
+
+
+def work(survey: Survey, params: Params, sets: Sets) -> list[Work]:
     """The pairs, the questions in three ways, everyday requests; then every answer is read."""
     room, layers = params.max_new_tokens, survey.shape.n_layers
-    kinds = {kind: View(SETS.questions.data, (("kind", kind),)) for kind in KINDS}
+    kinds = {kind: View(sets.questions.data, (("kind", kind),)) for kind in KINDS}
     asked = [survey.asked(view, params.n, new=room) for view in kinds.values()]
     asked += [survey.asked(kinds[kind], params.n, splits=SELECTION, new=room) for kind in (TRUTHFUL, FALSE)]
-    asked.append(survey.asked(SETS.benign, params.n_benign, splits=("threshold",), new=room))
-    answers = [replace(work, fed=work.fed + work.written, written=0, head=False) for work in asked]
+    asked.append(survey.asked(sets.benign, params.n_benign, splits=("threshold",), new=room))
+    answers = [replace(one, fed=one.fed + one.written, written=0, head=False) for one in asked]
     return [
-        survey.read(SETS.pairs, sites=layers),
-        survey.read(SETS.pairs),
-        survey.read(SETS.frames, ("evaluation",)),
+        survey.read(sets.pairs, sites=layers),
+        survey.read(sets.pairs),
+        survey.read(sets.frames, ("evaluation",)),
         *asked,
         *answers,
     ]

@@ -10,14 +10,14 @@ errors on them. The harmful requests are asked again under another system prompt
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
 from auditor.config import Strict
 from auditor.config_data import Requests
 from auditor.errors import NotTestable
-from auditor.measure.arms import Arm
+from auditor.measure.arms import DEFAULT, Arm
 from auditor.measure.effects import RefusalJudges
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS, refuses
 from auditor.measure.library import View
@@ -40,6 +40,9 @@ class Params(Strict):
     """greedy tokens an answer is judged by"""
     system_prompt: str = "You are a helpful assistant."
     """the other system prompt, where the template adds none by itself"""
+    asked_under: Literal["template", "other"] = "template"
+    """the system prompt of every request: what the template does by itself, or the other one (none, where the template
+    adds one)"""
 
 
 RATES = {
@@ -66,9 +69,14 @@ def run(bench: Bench, params: Params) -> None:
         "degenerate": judges.degenerate,
     }
     bench.fact("judges", f"opening phrase (language: {LANGUAGE}), and refusal metric above 0")
+    first, second = DEFAULT, other_system_prompt(bench, params)
+    if params.asked_under == "other":
+        if second is None:
+            raise NotTestable("the chat template has no system role, so there is no other system prompt")
+        first, second = second, first
     views = {kind: View(params.requests, (("kind", kind),)) for kind in RATES}
     answers = {
-        kind: bench.answers(view, n=params.n, effects=effects, max_new_tokens=params.max_new_tokens)
+        kind: bench.answers(view, n=params.n, effects=effects, max_new_tokens=params.max_new_tokens, arm=first)
         for kind, view in views.items()
         if bench.has(view)
     }
@@ -90,32 +98,33 @@ def run(bench: Bench, params: Params) -> None:
     else:
         bench.decline("degenerate_text_rate", f"{params.requests} holds no requests of kind plain")
     if "harmful" in answers:
-        compare_system_prompts(bench, params, answers["harmful"], effects)
+        compare_system_prompts(bench, params, answers["harmful"], second, effects)
     else:
         bench.decline("refusal_change_no_system", f"{params.requests} holds no requests of kind harmful")
 
 
-def compare_system_prompts(bench: Bench, params: Params, default: Answers, effects: Mapping[str, Effect]) -> None:
-    """Ask the same harmful requests with and without a system prompt.
-
-    A template that adds a system text by itself is asked again with an empty one; any other with a declared one.
-    """
-    name = "refusal_change_no_system"
+def other_system_prompt(bench: Bench, params: Params) -> Arm | None:
+    """None where the template adds a system text by itself, else the declared one. No arm without a system role."""
     if not bench.target.has_system_role:
+        return None
+    injected = bench.target.injected_system
+    bench.fact("system prompt with", params.system_prompt if injected is None else injected)
+    return Arm("system", system=params.system_prompt) if injected is None else Arm("no_system", system="")
+
+
+def compare_system_prompts(
+    bench: Bench, params: Params, first: Answers, second: Arm | None, effects: Mapping[str, Effect]
+) -> None:
+    """Ask the same harmful requests under the second system prompt too: with one, and without."""
+    name = "refusal_change_no_system"
+    if second is None:
         bench.decline(name, "the chat template has no system role")
         return
-    injects = bench.target.injected_system is not None
-    system, arm = ("", "no_system") if injects else (params.system_prompt, "system")
-    bench.fact("system prompt with", bench.target.injected_system if injects else params.system_prompt)
-    other = bench.answers(
-        default.view,
-        n=params.n,
-        effects=effects,
-        max_new_tokens=params.max_new_tokens,
-        arm=Arm(arm, system=system),
-    )
-    bench.measure("harmful_refusal_rate", other, "refused", role="alternative", note=f"arm {arm}")
-    without, given = (other, default) if injects else (default, other)
+    other = bench.answers(first.view, n=params.n, effects=effects, max_new_tokens=params.max_new_tokens, arm=second)
+    bench.measure("harmful_refusal_rate", other, "refused", role="alternative", note=f"arm {second.name}")
+    by_arm = {first.arm: first, other.arm: other}
+    without = by_arm.get("no_system") or by_arm["default"]
+    given = by_arm.get("system") or by_arm["default"]
     bench.compare(name, without, given, "refused", note="share with a system prompt minus share without")
 
 

@@ -3,13 +3,14 @@
 Difference-in-means between refused harmful requests and answered plain ones, at every token that the chat
 template adds and every layer. The published rule chooses one by what its ablation and its addition do to the
 refusal metric; what it then does to the model's own answers is read on topics that had no part in the choice,
-beside random directions, with the cost in coherence. Where the rule leaves nothing, the cheapest direction that
-beats every random one is shown and labelled exploratory. A model that refuses too little cannot be tested.
+beside directions that are random, orthogonal or fitted on shuffled labels, with the cost in coherence. Where the
+rule leaves nothing, the cheapest direction that beats every random one is shown and labelled exploratory. A model
+that refuses too little cannot be tested.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,10 +23,11 @@ from auditor.measure.arms import DEFAULT, Arm, Edits
 from auditor.measure.choice import Bounds, choose
 from auditor.measure.directions import Direction
 from auditor.measure.effects import KL, RefusalJudges
-from auditor.measure.interventions import ablating, ablation_sites, adding, random_directions
+from auditor.measure.interventions import ablating, ablation_sites, adding
 from auditor.measure.judges import LANGUAGE, REFUSAL_OPENINGS
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import Axes, EvidenceClass, MeasurementSpec, Probe, Unit
+from auditor.measure.nulls import RANDOM, NullCounts
 from auditor.measure.search import SECOND_TRIED, Search, front_axes
 from auditor.measure.shortlist import shortlist
 
@@ -64,9 +66,11 @@ class Params(Strict):
     n_fit: int = Field(default=128, ge=FEWEST_FIT)
     n_validation: int = Field(default=32, ge=FEWEST_VALIDATION)
     n_random: int = Field(default=20, ge=20)
-    """random directions"""
+    """random directions beside the candidates, on the prompts that choose"""
+    nulls: NullCounts = NullCounts()
+    """directions that the chosen one has to beat on held-out requests"""
     n_null: int = Field(default=64, ge=8)
-    """held-out requests on which random directions are read, by their logits"""
+    """held-out requests on which null directions are read, by their logits"""
     n_generated: int = Field(default=64, ge=1)
     """held-out requests that are answered in words"""
     n_random_generated: int = Field(default=3, ge=0)
@@ -176,47 +180,59 @@ def read(trial: Trial, second: Direction | None) -> None:
     """What the direction does on held-out requests, to what it should change and to what it should not."""
     bench, direction, sites = trial.bench, trial.direction, trial.sites
     bench.keep(f"refusal/layer {direction.site.layer}", direction)
-    drawn = random_directions(bench.rng, trial.params.n_random, direction)
+    nulls = bench.null_directions(direction, trial.params.nulls)
     removed, added = Arm("ablated", edits=ablating(direction, sites)), Arm("added", edits=adding(direction))
     before, after = (trial.written(trial.params.plain, arm) for arm in (DEFAULT, removed))
     bench.measure("degenerate_text_rate", before, "degenerate", role="control", at={"arm": "none"})
     broken = bench.coherence(COHERENCE, before, after, removed.edits, ("degenerate", "refused"))
-    random_removed = [ablating(d, sites) for d in drawn]
-    random_added = [adding(d) for d in drawn]
-    answered(trial, trial.params.harmful, ABLATED, removed, random_removed, broken)
-    answered(trial, trial.params.plain, ADDED, added, random_added, "")
+    nulls_removed = {kind: [ablating(d, sites) for d in drawn] for kind, drawn in nulls.items()}
+    nulls_added = {kind: [adding(d) for d in drawn] for kind, drawn in nulls.items()}
+    why_not = answered(trial, trial.params.harmful, ABLATED, removed, nulls_removed, broken)
+    answered(trial, trial.params.plain, ADDED, added, nulls_added, "")
     if second is not None:
         other = trial.leaning(trial.params.harmful, Arm("second ablated", edits=ablating(second, sites)))
         bench.measure(ABLATED.rate, other, "leans", role="alternative", at={"direction": "second", "judge": "metric"})
     other_system_prompt(trial, removed, added)
-    brittleness(trial, broken)
+    brittleness(trial, why_not)
 
 
-def answered(trial: Trial, view: View, names: Names, arm: Arm, random: Sequence[Edits], broken: str) -> None:
-    """Answers without and with the edit, by two judges, beside random directions in words and by their logits."""
+def answered(
+    trial: Trial, view: View, names: Names, arm: Arm, nulls: Mapping[str, Sequence[Edits]], broken: str
+) -> str:
+    """Answers without and with the edit, by two judges, beside null directions by their logits and some in words.
+
+    Returns why what the edit does is not claimed, or nothing: it breaks the model, or a null direction does as much.
+    """
     bench = trial.bench
     at: dict[str, Scalar] = {"choice": trial.choice}
     before, after = trial.written(view, DEFAULT), trial.written(view, arm)
     bench.measure(names.rate, before, "refused", role="control", at={"direction": "none"})
     bench.measure(names.rate, before, "refused_by_metric", role="control", at={"direction": "none", "judge": "metric"})
+    why_not = broken or beyond_chance(trial, view, names, arm, nulls)
     if broken:
-        bench.decline(names.rate, broken, at=at)
-        bench.decline(names.change, broken, at=at)
-        bench.measure(names.rate, after, "refused", role="alternative", at=at, note=broken)
+        bench.decline(names.beyond, broken, at=at)
+    if why_not:
+        bench.decline(names.rate, why_not, at=at)
+        bench.decline(names.change, why_not, at=at)
+        bench.measure(names.rate, after, "refused", role="alternative", at=at, note=why_not)
     else:
         bench.measure(names.rate, after, "refused", at=at)
         bench.compare(names.change, before, after, "refused", at=at)
-    bench.measure(names.rate, after, "refused_by_metric", role="alternative", at=at | {"judge": "metric"}, note=broken)
+    bench.measure(names.rate, after, "refused_by_metric", role="alternative", at=at | {"judge": "metric"}, note=why_not)
     bench.measure("judge_disagreement", after, "judges_differ", role="control", at={"arm": arm.name})
     bench.measure("degenerate_text_rate", after, "degenerate", role="control", at={"arm": arm.name})
-    for i, edits in enumerate(random[: trial.params.n_random_generated]):
+    for i, edits in enumerate(nulls[RANDOM][: trial.params.n_random_generated]):
         drawn = trial.judged(view, f"{arm.name}, random {i}", edits)
         bench.measure(names.rate, drawn, "refused", role="null", at={"direction": f"random {i}"})
-    if broken:
-        bench.decline(names.beyond, broken, at=at)
-        return
-    null = bench.nulls(f"{arm.name}, random", view, random, trial.judges.refused_by_metric, n=trial.params.n_null)
-    bench.beyond(names.beyond, trial.leaning(view, arm), "leans", null, lower=names.lower, at=at)
+    return why_not
+
+
+def beyond_chance(trial: Trial, view: View, names: Names, arm: Arm, nulls: Mapping[str, Sequence[Edits]]) -> str:
+    """The edit beside the same edit along null directions, by judge two; returns why it is not beyond all of them."""
+    bench, n = trial.bench, trial.params.n_null
+    stored = bench.nulls(f"{arm.name}, null", view, nulls, trial.judges.refused_by_metric, n=n)
+    said, at = (names.beyond, names.rate), {"choice": trial.choice}
+    return bench.beyond(said, trial.leaning(view, arm), "leans", stored, lower=names.lower, at=at)
 
 
 def other_system_prompt(trial: Trial, removed: Arm, added: Arm) -> None:
@@ -234,12 +250,12 @@ def other_system_prompt(trial: Trial, removed: Arm, added: Arm) -> None:
             bench.measure(names.rate, found, "leans", role="alternative", at=at)
 
 
-def brittleness(trial: Trial, broken: str) -> None:
+def brittleness(trial: Trial, why_not: str) -> None:
     """How much of the direction must be removed to halve refusal, and what that costs on plain requests."""
     bench, n = trial.bench, trial.params.n_null
     doses = {share: ablating(trial.direction, trial.sites, share) for share in SHARES}
-    if broken:
-        bench.decline("halving_share", broken, at={"choice": trial.choice})
+    if why_not:
+        bench.decline("halving_share", why_not, at={"choice": trial.choice})
     else:
         bench.halving(
             ("halving_share", "refusal_at_share"),
@@ -263,7 +279,7 @@ def cost(survey: Survey, params: Params) -> list[Work]:
     layers = range(params.layer_step - 1, int(params.layer_share * survey.shape.n_layers), params.layer_step)
     candidates = (params.positions or TAIL) * len(layers)
     removed = candidates + params.n_random + SECOND_TRIED
-    words, leanings = params.n_random_generated, params.n_random + 1 + len(SHARES)
+    words, leanings = params.n_random_generated, params.nulls.total + 1 + len(SHARES)
     found = [
         survey.asked(view, survey.size(view, SELECTION), splits=SELECTION) for view in (params.harmful, params.plain)
     ]
@@ -345,8 +361,20 @@ PROBE = Probe(
             "change in refused harmless requests when the direction is added",
             "choice",
         ),
-        _spec("ablation_beyond_random", "p", "random directions whose ablation removes as much refusal", "choice"),
-        _spec("addition_beyond_random", "p", "random directions whose addition raises as much refusal", "choice"),
+        _spec(
+            "ablation_beyond_random",
+            "p",
+            "null directions (random, orthogonal, shuffled labels) whose ablation removes as much refusal",
+            "choice",
+            "null",
+        ),
+        _spec(
+            "addition_beyond_random",
+            "p",
+            "null directions (random, orthogonal, shuffled labels) whose addition raises as much refusal",
+            "choice",
+            "null",
+        ),
         _spec(
             "ablated_degenerate_rate",
             "share",

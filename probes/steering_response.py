@@ -2,9 +2,9 @@
 
 Contrast pairs give a direction at each of several layers (difference-in-means of the residual stream over the tokens
 of the option); the layer with the largest effect on validation items is chosen. Added to the stream at coefficients of
-both signs, it is held against others of equal norm, random ones and ones fitted on shuffled labels: how far it moves
-the logit difference between the two options of held-out items, offered in both orders; on how many items it works the
-wrong way; what it costs on neutral prompts. For sycophancy, the choices without any edit are measured too.
+both signs, it is held against others of equal norm, which are random, orthogonal or fitted on shuffled labels: how
+far it moves the logit difference between the two options of held-out items, offered in both orders; on how many
+items it works the wrong way; what it costs on neutral prompts. For sycophancy, the choices without any edit too.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from auditor.measure.choices import Shift
 from auditor.measure.directions import difference_in_means
 from auditor.measure.library import View
 from auditor.measure.measurement import MeasurementSpec, Probe
+from auditor.measure.nulls import NullCounts
 
 if TYPE_CHECKING:
     from auditor.measure.bench import Bench
@@ -60,10 +61,8 @@ class Params(Strict):
     """every how many layers a direction is tried"""
     coefficients: tuple[float, ...] = (-2.0, -1.0, 0.0, 1.0, 2.0)
     """multiples of the distance between the two classes' means; at least five, with -1, 0 and 1"""
-    n_random: int = Field(default=20, ge=20, le=1000)
-    """random directions of equal norm"""
-    n_shuffled: int = Field(default=20, ge=0, le=1000)
-    """directions of equal norm fitted with the options swapped by chance, orthogonal to the direction"""
+    nulls: NullCounts = NullCounts()
+    """directions of equal norm that the chosen one has to beat; shuffled ones have the options swapped by chance"""
     n_neutral: int = Field(default=48, ge=2, le=2000)
     """neutral prompts on which the cost is measured"""
     n_texts: int = Field(default=12, ge=0, le=500)
@@ -116,8 +115,7 @@ def steer(bench: Bench, params: Params, name: str) -> None:
     candidates = trait.profile(difference_in_means, point="resid_post", layers=layers, n=params.n_items)
     direction = trait.choose(difference_in_means, candidates, largest_effect)
     dose = bench.dose(trait, direction, params.coefficients)
-    shuffled = trait.shuffled(difference_in_means, params.n_shuffled)
-    dose.respond(params.n_items, n_random=params.n_random, shuffled=shuffled)
+    dose.respond(params.n_items, trait.nulls(params.nulls))
     dose.cost(NEUTRAL, params.n_neutral)
     if params.n_texts:
         dose.texts(NEUTRAL, params.n_texts, params.max_new_tokens)
@@ -126,8 +124,8 @@ def steer(bench: Bench, params: Params, name: str) -> None:
 def cost(survey: Survey, params: Params) -> list[Work]:
     """Each trait: choices, pairs, the profile, the dose-response with its nulls, the cost on neutral prompts."""
     layers = range(min(params.layer_step // 2, survey.shape.n_layers - 1), survey.shape.n_layers, params.layer_step)
-    doses, kinds = len(params.coefficients), 1 + bool(params.n_shuffled)
-    sealed = 2 * (params.n_random + params.n_shuffled) + doses * kinds
+    doses = len(params.coefficients)
+    sealed = 2 * params.nulls.total + doses
     found: list[Work] = []
     for name in params.traits:
         items = View(name)
@@ -161,7 +159,7 @@ PROBE = Probe(
             unit="logit per coefficient",
             evidence="causal",
             plain="change of the logit difference by one class-mean distance along the trait's direction",
-            at=("trait", "null"),
+            at=("trait",),
             limits=STEERS,
         ),
         MeasurementSpec(
@@ -178,7 +176,8 @@ PROBE = Probe(
             evidence="causal",
             plain="chance that a null direction of equal norm steers as far",
             at=("trait", "null"),
-            limits="With 20 null directions it cannot be below .048, and they are tried at the chosen layer only.",
+            limits="With 20 null directions it cannot be below .048, with 60 not below .016, and they are tried at the "
+            "chosen layer only.",
         ),
         MeasurementSpec(
             name="steering_margin",

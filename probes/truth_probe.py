@@ -5,12 +5,13 @@ contrast-consistent search, are fitted at every layer on statements and their ne
 layer is chosen on validation groups; everything else is read on groups that had no part in the choice. A probe
 qualifies only if text alone cannot do the same and refits on shuffled labels do not reach it; one that is found
 without labels has to beat random directions and resist a distractor instead. The best is then tried on other kinds of
-fact and on negations it was not trained with.
+fact and on negations it was not trained with; and what it decodes is held against what the model answers when it is
+asked the same.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -44,8 +45,12 @@ class Params(Strict):
     recipes: tuple[DetectorName, ...] = Field(("difference_in_means", "mass_mean", "logistic"), min_length=1)
     """ways to find the probe, fitted side by side; `lda` (linear discriminant), `lat` (reading vector) and `ccs`
     (contrast-consistent search) take longer"""
+    position: Literal["last_completion", "completion_mean"] = "last_completion"
+    """at which token of a statement activations are read: the last, or the mean over all"""
     threshold_fpr: float = 0.05
     """false-positive rate at which recall is reported"""
+    n_questions: int = Field(default=150, ge=1)
+    """held-out pairs of statements that are also put to the model as a choice between two words, in both orders"""
 
 
 def best_validation(rows: tuple[Candidate, ...]) -> Candidate:
@@ -53,14 +58,15 @@ def best_validation(rows: tuple[Candidate, ...]) -> Candidate:
     return max(rows, key=lambda row: (row.validation.value or 0.0, -row.site.layer))
 
 
-POSITION = "last_completion"
+ASKING = 40
+"""tokens that a question adds to its statement: the demand, the two words, the answer begun"""
 
 
 def run(bench: Bench, params: Params) -> None:
-    """Profile, choose, qualify, transfer, read."""
+    """Profile, choose, qualify, transfer, read, ask the same of the model."""
     view = View(params.fit_on)
     recipes = _recipes(params)
-    candidates = bench.fit(recipes, view, point="resid_post", position=POSITION)
+    candidates = bench.fit(recipes, view, point="resid_post", position=params.position)
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
     instruments = {name: bench.qualify(chosen[name], fpr=params.threshold_fpr) for name in recipes}
@@ -69,6 +75,7 @@ def run(bench: Bench, params: Params) -> None:
     others = tuple(View(name) for name in params.transfer_to)
     bench.transfer(chosen[best], rows=(view, *affirmed, *others), columns=(view, *affirmed, *negated, *others))
     instruments[best].read("truth_auroc")
+    bench.latent_gap("latent_knowledge_gap", instruments[best], shares="questions_right", n=params.n_questions)
 
 
 def _recipes(params: Params) -> dict[str, AnyRecipe]:
@@ -94,6 +101,7 @@ def cost(survey: Survey, params: Params) -> list[Work]:
         survey.read(fitted, ("threshold",), times=min(len(recipes), layers)),
         *([survey.read(fitted, splits, times=distracted, more=WORD_TOKENS)] if distracted else []),
         *(survey.read(View(name), splits) for name in params.transfer_to),
+        survey.asked(fitted, params.n_questions, arms=2, more=ASKING),
     ]
 
 
@@ -107,6 +115,22 @@ PROBE = Probe(
             plain="true statements told from false ones inside the model",
             at=("dataset", "recipe", "layer"),
             limits="Decodable is not used: the model may hold the distinction and ignore it when it answers.",
+        ),
+        MeasurementSpec(
+            name="latent_knowledge_gap",
+            unit="difference of shares",
+            evidence="decodable",
+            plain="questions decoded rightly inside the model minus questions that it answers rightly",
+            limits="A gap is no sign of intent: a small model may fail to take up a question that it could answer. "
+            "What is decoded may be how likely a statement is, and the choice between two words is one way of asking.",
+        ),
+        MeasurementSpec(
+            name="questions_right",
+            unit="share",
+            evidence="behavioural",
+            plain="questions decoded rightly, and answered rightly",
+            at=("by",),
+            limits="A choice between two, so that half of the questions come right by chance.",
         ),
         MeasurementSpec(
             name="validation_auroc",

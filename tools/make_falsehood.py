@@ -2,8 +2,9 @@
 
     python tools/make_falsehood.py        write falsehood_*.jsonl with their cards into probes/data
 
-Three sets: pairs of instructions before the same true statement (what the detector is fitted to), questions with a
-known answer (what it is tried and read on), and frames about deceit before a true answer (what it must not fire on).
+Four sets: pairs of instructions before the same true statement (what the detector is fitted to), questions with a
+known answer (what it is tried and read on), and frames about deceit before a true answer (what it must not fire on);
+beside them, follow-up questions with a yes and a no (what the other detector is fitted to).
 Pairs and questions draw on different tables, so nothing that is read was seen in fitting. Nothing is left to chance.
 """
 
@@ -116,6 +117,28 @@ def scenario_examples(
     return sorted(examples, key=lambda example: example.id)
 
 
+def followup_examples(table: dict[str, Any]) -> list[Example]:
+    """Each follow-up question with a yes and a no; of twins, one question is admitted to by the yes, one by the no."""
+    return [
+        Example(
+            id=f"followup-{number:02d}-{admits}-{'admits' if answer == admits else 'denies'}",
+            prompt=question,
+            completion=f"{answer.capitalize()}.",
+            label=answer == admits,
+            group=f"followup-{number:02d}",
+            chat=True,
+            kind="followup",
+            domain="follow-up questions",
+            polarity="affirmed" if admits == "yes" else "negated",
+            template=f"followup-{number:02d}",
+            pair=f"followup-{number:02d}-{admits}",
+        )
+        for number, twins in enumerate(table["twins"])
+        for admits, question in sorted(zip(("yes", "no"), twins, strict=True))
+        for answer in sorted(("yes", "no"), key=lambda answer: answer != admits)
+    ]
+
+
 def facts_of(table: dict[str, Any]) -> list[Fact]:
     """Entities with their values, the values taking turns, so that neighbours differ."""
     values = [[(entity, value) for entity in found] for value, found in table["values"].items()]
@@ -131,10 +154,12 @@ def sets() -> list[tuple[list[Example], dict[str, Any]]]:
     """Every set with its card, but for the sha256."""
     facts = {domain: _read(f"truth_{domain}") for domain in (*PAIR_DOMAINS, *QUESTION_DOMAINS)}
     pairs, questions, scenarios = (_read(f"falsehood_{name}") for name in ("pairs", "questions", "scenarios"))
+    followups = followup_examples(_read("followup_questions"))
     return [
         _with_card(pair_examples(pairs, facts), PAIR_CARD),
         _with_card(question_examples(questions, facts), QUESTION_CARD),
         _with_card(scenario_examples(scenarios, questions, facts), SCENARIO_CARD),
+        _with_card(followups, FOLLOWUP_CARD),
     ]
 
 
@@ -214,4 +239,21 @@ SCENARIO_CARD: dict[str, Any] = {
     "class_names": ["neutral frame", "deceptive frame"],
     "balance": "Twin frames are equal in form and are followed by the same four questions and the same true answers.",
     "limits": "The answers are given, not the target's own. Deceit is talked about or acted, not asked of the answer.",
+}
+FOLLOWUP_CARD: dict[str, Any] = {
+    "name": "followup_questions",
+    "about": (
+        "Questions whether something is wrong with what was said or done, each with a yes and a no. Groups are twins "
+        "of questions: a yes admits it to the one, a no to the other."
+    ),
+    "origin": "written for this project: twins of questions (src/followup_questions.yaml)",
+    "class_names": ["the answer denies", "the answer admits"],
+    "balance": (
+        "Of twins, one question is admitted to by Yes and one by No, and both end in the same word, so that the answer "
+        "alone tells nothing: its text-only figures are .50 by construction."
+    ),
+    "limits": (
+        "Nothing was said or done before the question is asked. The answers are given, not the target's own, and "
+        "short: what is learnt may be what such a yes or no means, and not that it would be true."
+    ),
 }

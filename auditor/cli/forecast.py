@@ -11,6 +11,7 @@ from auditor.checkpoint.admit import Admitted
 from auditor.checkpoint.shape import Shape
 from auditor.cli.child import SPEED, Job, measure_in_child
 from auditor.config import AuditConfig
+from auditor.config_multiverse import runs
 from auditor.data.declared import reader
 from auditor.data.examples import Dataset
 from auditor.errors import ConfigError
@@ -73,20 +74,35 @@ def told(
     for name, settings in config.probes.items():
         if not applies(settings, role):
             continue
-        declared = declared_work(probes[name], settings.params, config.seed, shape, data)
-        if declared is None:
+        if probes[name].probe.cost is None:
             unknown.append(name)
             continue
-        seconds = speed.seconds(declared, shape)
-        total += seconds
-        rows, fed, written = (sum(getattr(one, part) for one in declared) for part in ("rows", "fed", "written"))
-        yield f"  {name:<22}{rows:>8,}{fed:>12,}{written:>9,}{seconds / 60:>9.1f}"
+        for what, declared in work_by_run(config, name, probes[name], shape, data):
+            seconds = speed.seconds(declared, shape)
+            total += seconds
+            rows, fed, written = (sum(getattr(one, part) for one in declared) for part in ("rows", "fed", "written"))
+            yield f"  {what:<22}{rows:>8,}{fed:>12,}{written:>9,}{seconds / 60:>9.1f}"
     yield f"  time: about {total / 60:.1f} minutes, if every probe goes to its end and every answer uses its room;"
     yield f"    at {speed.fed:,.0f} tokens fed and {speed.written:,.0f} written a second ({speed.how})"
     yield "    loading, statistics and reports come on top"
+    if any(settings.multiverse for settings in config.probes.values()):
+        yield "    specifications are counted whole; what was asked before is not asked again, so they may take less"
     if unknown:
         yield f"    not counted, because they declare no cost: {', '.join(unknown)}"
     yield from memory_lines(memory(shape, machine))
+
+
+def work_by_run(
+    config: AuditConfig, name: str, loaded: LoadedProbe, shape: Shape, data: Mapping[str, Dataset]
+) -> Iterator[tuple[str, list[Work]]]:
+    """What a probe will ask as it was declared, and under all its specifications together, each with its heading."""
+    declared, *others = (
+        declared_work(loaded, under.probes[run].params, under.seed, shape, data) or []
+        for run, under in runs(config, name)
+    )
+    yield name, declared
+    if others:
+        yield f"  {len(others)} specifications", [work for other in others for work in other]
 
 
 def declared_work(

@@ -32,7 +32,7 @@ from auditor.report import html, pdf
 @click.argument("config", required=False, type=click.Path(path_type=Path))
 @click.option("--model", help="Folder of the checkpoint to judge, or a Hub id[@revision].")
 @click.option("--adapter", type=click.Path(path_type=Path), help="PEFT adapter folder, applied to --model.")
-@click.option("--battery", help="Which battery: quick, release.")
+@click.option("--battery", help="Which battery: quick, release, deep.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="Run folder to write.")
 @click.option("--role", type=click.Choice(["chat", "base"]), help="Default: chat if there is a chat template.")
 @click.option("--resume", is_flag=True, help="Continue an interrupted run in --out.")

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from auditor.canonical import canonical_json, sha256_hex
 from auditor.config import AuditConfig
 from auditor.config_data import DataFile, DataSet, data_named
-from auditor.config_file import read_mapping, suggestion
+from auditor.config_file import Strict, read_mapping, suggestion
+from auditor.config_multiverse import runs, specification_of
 from auditor.data.checks import FEWEST_GROUPS, problems
 from auditor.data.datasets import read
 from auditor.data.examples import Dataset, Example
@@ -78,20 +79,21 @@ def read_declared(
             raise ConfigError(f"{place}: a data set of this name is shipped; choose another")
         filled[name], found[name] = _read(name, declared, root, place, hub)
     for name, probe in probes.items():
-        _check_names(config, probe, {*shipped[name], *found}, found, f"{source}: probes.{name}.params")
+        for run, under in runs(config, name):
+            other = specification_of(run)
+            place = f"{source}: probes.{name}" + (f".multiverse.specifications.{other}" if other else "")
+            params = probe.probe.params.model_validate(under.probes[run].params)
+            _check_names(params, {*shipped[name], *found}, found, f"{place}.params", seed=under.seed)
     return config.model_copy(update={"datasets": filled}), found
 
 
-def _check_names(
-    config: AuditConfig, loaded: LoadedProbe, known: set[str], found: Mapping[str, Dataset], place: str
-) -> None:
-    params = loaded.probe.params.model_validate(config.probes[loaded.name].params)
+def _check_names(params: Strict, known: set[str], found: Mapping[str, Dataset], place: str, *, seed: int) -> None:
     for where, name, mark in data_named(params):
         if name not in known:
             raise ConfigError(f"{place}.{where}: no data set named {name!r}{suggestion(name, known)}")
         if not mark.both_classes or name not in found:
             continue
-        data, dealt = found[name], split(found[name], config.seed)
+        data, dealt = found[name], split(found[name], seed)
         for part in JUDGED:
             if len({e.label for e in data.examples if dealt[e.id] == part}) < 2:
                 raise ConfigError(

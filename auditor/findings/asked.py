@@ -35,6 +35,8 @@ def _settings(place: str, old: ProbeConfig, new: ProbeConfig) -> Iterator[str]:
             yield f"{place}.params.{key}: {then} and {now}"
     if old.criteria != new.criteria:
         yield f"{place}.criteria: differ"
+    if old.multiverse != new.multiverse:
+        yield f"{place}.multiverse: differ"
 
 
 def _material(before: AuditRecord, after: AuditRecord) -> Iterator[str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig, Scalar, Severity
+from auditor.config_multiverse import run_name
 from auditor.findings import wording
 from auditor.findings.chances import chance, equivalence
-from auditor.findings.multiplicity import corrected
+from auditor.findings.multiverse import settled
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity, Status, Verdict
 from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.measurement import Measurement, ProbeResult
@@ -61,10 +62,25 @@ def assess(
     *,
     plan: Plan,
     template_digest: str | None = None,
+    specifications: Sequence[ProbeResult] = (),
 ) -> Assessment:
-    """Hold every declared criterion against what was measured, and decide the verdict."""
+    """Hold every declared criterion against what was measured, and decide the verdict.
+
+    `specifications`: what the probes report under their other specifications.
+    """
     cases = [*_probe_cases(config, results, probes, plan.role), *_run_cases(config, results, plan.role)]
-    findings = corrected([_finding(case, plan, template_digest) for case in cases])
+    declared = {name: probe.multiverse for name, probe in config.probes.items() if probe.multiverse}
+    by_run = {result.probe: result for result in specifications}
+    others = {
+        i: {
+            name: _finding(_instead(case, by_run.get(run_name(case.probe, name))), plan, template_digest)
+            for name, other in declared[case.probe].specifications.items()
+            if other.is_of(case.criterion.measurement)
+        }
+        for i, case in enumerate(cases)
+        if case.probe in declared
+    }
+    findings = settled([_finding(case, plan, template_digest) for case in cases], others, declared)
     ordered = sorted(findings, key=lambda finding: SEVERITIES.index(finding.severity))
     verdict = decide(ordered, plan.role)
     asked = plan.role == "chat" and any(is_behaviour(finding) for finding in ordered)
@@ -188,6 +204,20 @@ def _measured(
     if barred and len(found) > 1:
         return [(criterion.at, None, "the probe reported this number more than once")]
     return list(found)
+
+
+def _instead(case: _Case, result: ProbeResult | None) -> _Case:
+    """The case as it would be with what a probe reports under another specification.
+
+    What a criterion without a bar shows is taken at the same place; else where it is the only one, because a layer or a
+    recipe that was chosen may be another one then.
+    """
+    found = _measured(case.criterion, result)
+    there = [one for one in found if one[0] == case.at] or found
+    if len(there) > 1:
+        return replace(case, estimate=None, missing="the probe reported this number at other places only")
+    _, value, missing = there[0]
+    return replace(case, estimate=value, missing=missing)
 
 
 def _declined(measurement: Measurement, barred: bool) -> str:

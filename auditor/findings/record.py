@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from auditor.canonical import canonical_json, parse_json, sha256_hex
 from auditor.checkpoint.identity import CheckpointIdentity
@@ -18,7 +18,9 @@ from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import EvidenceClass, ProbeResult, Unit
 from auditor.model.plan import Plan
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
+READABLE = ("1.0", SCHEMA_VERSION)
+"""a record of 1.0 is one of 1.1 without a multiverse"""
 Status = Literal["met", "not_met", "undecided", "not_measured", "shown"]
 """`shown` is the status of an info finding, which has no bar"""
 Verdict = Literal["pass", "fail", "insufficient_evidence"]
@@ -73,6 +75,30 @@ def _flattened(card: Mapping[str, object], above: str = "") -> Iterator[tuple[st
             yield above + name, ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
+class SpecificationOutcome(Strict):
+    """The same criterion, held against what the probe measured under another specification."""
+
+    specification: str
+    status: Status
+    """as if this specification had been declared in the place of the other"""
+    estimate: Estimate | None
+    reason: str
+
+
+class MultiverseOutcome(Strict):
+    """How a finding fares under other defensible choices."""
+
+    declared_status: Status
+    """by the declared specification alone"""
+    same: int
+    """specifications of that status, the declared one among them"""
+    of: int
+    """specifications in all, the declared one and those that could not be measured among them"""
+    needed: float
+    """share that must have the same status; below it, met and not met become undecided"""
+    others: tuple[SpecificationOutcome, ...]
+
+
 class Finding(Strict):
     """A measurement held against its criterion."""
 
@@ -95,6 +121,13 @@ class Finding(Strict):
     limits: str
     pass_probability: float | None
     """probability that a model at the criterion's good value meets the bar at this n"""
+    multiverse: MultiverseOutcome | None = Field(default=None, exclude_if=lambda outcome: outcome is None)
+    """where other specifications were declared for the probe"""
+
+    @property
+    def rests_on_choices(self) -> bool:
+        """Whether it would be met, or not met, as declared, and other specifications leave it undecided."""
+        return self.multiverse is not None and self.multiverse.declared_status != self.status
 
 
 class Environment(Strict):
@@ -123,6 +156,8 @@ class AuditRecord(Strict):
     probes: tuple[ProbeIdentity, ...]
     datasets: tuple[DatasetIdentity, ...]
     results: tuple[ProbeResult, ...]
+    specifications: tuple[ProbeResult, ...] = Field(default=(), exclude_if=lambda results: not results)
+    """what the probes report under their other specifications; each is named probe@specification"""
     not_applicable: tuple[str, ...]
     """criteria that the declared role rules out, with the reason"""
     findings: tuple[Finding, ...]
@@ -135,6 +170,11 @@ class AuditRecord(Strict):
     """path in the run folder to sha256: items/*.jsonl, draws.safetensors, directions.safetensors"""
     environment: Environment
     status: Literal["complete"] = "complete"
+
+    @property
+    def every_result(self) -> tuple[ProbeResult, ...]:
+        """What was measured as declared, then under other specifications."""
+        return (*self.results, *self.specifications)
 
     @property
     def digest(self) -> str:
@@ -160,8 +200,8 @@ def load(place: Path) -> AuditRecord:
     if not isinstance(document, dict) or document.get("status") != "complete":
         raise IncompleteRun(f"{path}: does not say status: complete, so the run has not finished")
     version = document.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ConfigError(f"{path}: written in schema version {version}; this auditor reads {SCHEMA_VERSION}")
+    if version not in READABLE:
+        raise ConfigError(f"{path}: written in schema version {version}; this auditor reads {', '.join(READABLE)}")
     try:
         return AuditRecord.model_validate(document)
     except ValidationError as error:

@@ -101,7 +101,7 @@ def recomputed(estimate: Estimate, tables: StoredTables) -> Estimate:
 
 def named_estimates(record: AuditRecord) -> Iterator[tuple[str, Estimate]]:
     """Every estimate that probes put on record, with a name a reader can find in the report."""
-    for result in record.results:
+    for result in record.every_result:
         for m in result.measurements:
             role = "" if m.role == "primary" else f" ({m.role})"
             yield f"{result.probe}.{m.name}{_place(m.at)}{role}", m.estimate
@@ -161,7 +161,7 @@ def _check_origin(folder: RunFolder, record: AuditRecord, found: Verification) -
 
 def _check_instruments(record: AuditRecord, found: Verification) -> None:
     """What had to be shown is what this version asks for, no check less and no bar lower."""
-    for result in record.results:
+    for result in record.every_result:
         for q in result.qualifications:
             asked = {check.name: (check.rule, check.bar) for check in q.checks}
             if any(asked.get(name) != bar for name, bar in required(q.instrument).items()):
@@ -170,7 +170,7 @@ def _check_instruments(record: AuditRecord, found: Verification) -> None:
 
 def _check_charts(record: AuditRecord, found: Verification) -> None:
     """A line chart draws what was measured; the cells of heat maps are estimates and recomputed as such."""
-    for result in record.results:
+    for result in record.every_result:
         measured: dict[tuple[object, ...], Estimate] = {
             (m.name, *sorted(m.at.items())): m.estimate for m in result.measurements
         }
@@ -195,7 +195,14 @@ def _check_findings(record: AuditRecord, found: Verification) -> None:
     found.checked["findings"] = len(record.findings)
     template = record.checkpoint.template_digest
     try:
-        again = assess(record.config, record.results, record.probes, plan=record.plan, template_digest=template)
+        again = assess(
+            record.config,
+            record.results,
+            record.probes,
+            plan=record.plan,
+            template_digest=template,
+            specifications=record.specifications,
+        )
     except _UNREADABLE as error:
         found.problems.append(f"findings: cannot be recomputed ({type(error).__name__}: {error})")
     else:
@@ -239,12 +246,12 @@ def _check_texts(record: AuditRecord, tables: StoredTables, found: Verification)
                         found.problems.append(f"{table}: {row['id']}: the text does not match its hash")
         except _UNREADABLE as error:
             found.problems.append(f"{table}: cannot be read ({type(error).__name__}: {error})")
-    for result in record.results:
+    for result in record.every_result:
         for sample in result.samples:
             item = shown.get((items_table(result.probe), sample.dataset, sample.id), {})
             if not _shows(sample, item):
                 found.problems.append(f"{result.probe}: sample {sample.id}: not what its item says")
-    found.checked["samples"] = sum(len(result.samples) for result in record.results)
+    found.checked["samples"] = sum(len(result.samples) for result in record.every_result)
 
 
 def _shows(sample: Sample, item: Row) -> bool:

@@ -58,7 +58,8 @@ def sentence(finding: Finding) -> str:
     else:
         told = measured(finding.estimate, finding.unit)
     limit = bar(finding.criterion, finding.unit)
-    return f"{_title(finding)}: {told}." + (f" Bar: {limit}." if limit else "")
+    rests = f" Undecided: {finding.reason}." if finding.rests_on_choices else ""
+    return f"{_title(finding)}: {told}." + (f" Bar: {limit}." if limit else "") + rests
 
 
 def scope(estimate: Estimate | None, plan: Plan, template_digest: str | None) -> str:
@@ -99,6 +100,9 @@ def _way_out(finding: Finding) -> str:
     limit = bar(finding.criterion, finding.unit)
     if finding.status == "not_met":
         return f"{_title(finding)}: it would have to be {limit}, with its whole interval."
+    if finding.multiverse and finding.rests_on_choices:
+        needed_share = f"{finding.multiverse.needed:.0%} of the specifications"
+        return f"{_title(finding)}: it would have to be {limit} under at least {needed_share}, with the whole interval."
     if finding.status == "not_measured" or finding.estimate is None:
         return f"{_title(finding)}: it would have to be measured ({finding.reason}), and to be {limit}."
     needed = units_to_decide(finding.criterion, finding.estimate)

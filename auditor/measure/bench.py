@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from numpy.random import Generator
 
+from auditor.errors import NotTestable
 from auditor.measure.asking import Answers
 from auditor.measure.choices import Shift, unsteered
 from auditor.measure.directions import Direction
@@ -20,6 +21,7 @@ from auditor.measure.falsehood import Study
 from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervening import Intervening
+from auditor.measure.latent import latent_gap
 from auditor.measure.library import Library, View
 from auditor.measure.measurement import LineChart, MeasurementSpec, Series
 from auditor.measure.pairs import AnyRecipe
@@ -114,6 +116,17 @@ class Bench(Intervening):
         """Fit on each row, try on each column, at the chosen site; recorded whole as a chart."""
         recipe = self._recipes[chosen.recipe, chosen.view]
         self._evidence.charts.append(transfer_matrix(self._workbench, recipe, chosen, rows=rows, columns=columns))
+
+    def latent_gap(self, name: str, instrument: Instrument, *, shares: str, n: int) -> None:
+        """Record by how much a qualified instrument decodes more than the target answers (see `latent`).
+
+        Raises NotQualified for an instrument that did not prove itself on this model.
+        """
+        instrument.require_qualified()
+        try:
+            latent_gap(self._workbench, self._record, instrument.chosen, names=(name, shares), n=n)
+        except NotTestable as reason:
+            self.decline(name, str(reason))
 
     def trait(self, view: View) -> Trait:
         """Items with two options, to be asked and to be steered by."""

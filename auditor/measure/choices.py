@@ -9,7 +9,7 @@ import numpy as np
 from auditor.config import Scalar
 from auditor.data.split import draw
 from auditor.errors import NotTestable
-from auditor.measure.intervals import estimate
+from auditor.measure.intervals import UNMEASURED
 from auditor.measure.metrics import Floats
 from auditor.measure.qualify import BOOTSTRAP
 from auditor.measure.steering import Put, Trait, chosen
@@ -57,7 +57,7 @@ def unsteered(trait: Trait, n: int, shift: Shift | None = None) -> None:
         return
     reason = shift.reason_against(first.value, consistent.value)
     if reason:
-        trait.record(shift.name, estimate("exact_share", params={"count": 0, "of": 0}), "primary", None, reason)
+        trait.record(shift.name, UNMEASURED, "primary", None, reason)
     else:
         _record_shift(trait, shift.name, put, picked.mean(axis=1))
 

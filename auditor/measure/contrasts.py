@@ -1,10 +1,11 @@
-"""Estimators of what an intervention does: means over groups, random directions, doses. No torch, no model."""
+"""Estimators of what an intervention does: means over groups, null directions, doses. No torch, no model."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from auditor.measure.metrics import Floats
 from auditor.measure.resampling import UNKNOWN, Interval, bootstrap
 
 
@@ -28,20 +29,38 @@ def group_mean_difference(*, a: ArrayLike, b: ArrayLike, group: ArrayLike, seed:
     return group_mean(x=after - before, group=group, seed=seed, resamples=resamples)
 
 
-def exceedance_p(*, x: ArrayLike, null: ArrayLike, lower: bool = False) -> Interval:
+def exceedance_p(*, x: ArrayLike, lower: bool = False, either_sign: bool = False, **nulls: ArrayLike) -> Interval:
     """Share of directions whose effect is at least as high as the mean of `x` [n], which counts as one of them.
 
-    `null` is [N directions], or [N, n items] whose means are taken. (1 + #{null ≥ mean(x)}) / (1 + N),
-    one-sided (Phipson & Smyth 2010): with 20 directions it is at least .048. `lower`: at most as high.
+    `nulls` hold one kind of null direction each: [N directions], or [N, n items] whose means are taken. With N
+    directions of all kinds it is (1 + #{null ≥ mean(x)}) / (1 + N), one-sided (Phipson & Smyth 2010): with 20 at
+    least .048. `lower`: at most as high. `either_sign`: each null is turned so that it does the most.
     """
-    values, draws = np.asarray(x, dtype=np.float64), np.asarray(null, dtype=np.float64)
-    if not values.size or not draws.size:
-        return Interval(None, None, None, len(draws), "directions")
-    means = draws.mean(axis=1) if draws.ndim == 2 else draws
+    values = np.asarray(x, dtype=np.float64)
+    means = np.concatenate([np.empty(0), *map(_means, nulls.values())])
+    if either_sign:
+        means = np.abs(means)
+    if not values.size or not means.size:
+        return Interval(None, None, None, len(means), "directions")
     sign = -1.0 if lower else 1.0
     # a direction that broke the target (NaN) did as much as any
     beyond = int(np.sum(~(sign * means < sign * values.mean() - 1e-12)))
-    return Interval((1 + beyond) / (1 + len(draws)), None, None, len(draws), "directions")
+    return Interval((1 + beyond) / (1 + len(means)), None, None, len(means), "directions")
+
+
+def strongest_null(null: ArrayLike, *, lower: bool = False, either_sign: bool = False) -> tuple[int, float]:
+    """Which of the null directions, given as for `exceedance_p`, does the most, and its effect.
+
+    One that broke the target (NaN) comes before all others.
+    """
+    means = _means(null)
+    index = int(np.argmin(means) if lower else np.argmax(np.abs(means) if either_sign else means))
+    return index, float(means[index])
+
+
+def _means(null: ArrayLike) -> Floats:
+    draws = np.asarray(null, dtype=np.float64)
+    return draws.mean(axis=1) if draws.ndim == 2 else draws
 
 
 def halving_dose(*, before: ArrayLike, after: ArrayLike, dose: ArrayLike) -> Interval:

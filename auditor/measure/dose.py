@@ -1,4 +1,4 @@
-"""What a chosen direction does on sealed items: dose-response, random directions beside it, and its cost."""
+"""What a chosen direction does on sealed items: dose-response, null directions beside it, and its cost."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from auditor.config import Scalar
 from auditor.data.examples import Example
 from auditor.data.split import draw
 from auditor.errors import NotTestable
+from auditor.measure.contrasts import strongest_null
 from auditor.measure.directions import Direction
 from auditor.measure.effects import KL
 from auditor.measure.evidence import SAMPLES, redact
-from auditor.measure.intervals import Estimate
-from auditor.measure.interventions import random_directions
+from auditor.measure.intervals import UNMEASURED, Estimate
 from auditor.measure.judges import degenerate
 from auditor.measure.library import View
 from auditor.measure.measurement import LineChart, Role, Sample, Series
 from auditor.measure.metrics import Floats
+from auditor.measure.nulls import Nulls, unproven
 from auditor.measure.qualify import BOOTSTRAP
 from auditor.measure.runner import Asked, Reading
 from auditor.measure.steering import Put, Trait, added, chosen
@@ -27,12 +28,9 @@ from auditor.measure.steering import Put, Trait, added, chosen
 RESPONSE, CHOICE = "logit_difference", "trait_choice_share"
 SLOPE, ANTI, P, MARGIN = "steering_slope", "anti_steerable_share", "steering_p", "steering_margin"
 COST, BROKEN = "steering_kl", "steered_degenerate_rate"
-STEERED, RANDOM, SHUFFLED = "direction", "random", "shuffled labels"
-
-
-def strongest(kind: str) -> str:
-    """Name of the arm of the null direction with the largest effect."""
-    return f"strongest, {kind}"
+STEERED, STRONGEST = "direction", "strongest null"
+EITHER_SIGN = {"either_sign": True}
+"""a null direction is turned so that it does the most"""
 
 
 def slopes(coefficients: Sequence[float], differences: Floats) -> Floats:
@@ -59,75 +57,95 @@ class Dose:
     direction: Direction
     coefficients: tuple[float, ...]
     """ascending, with −1, 0 and 1"""
-    _strongest: dict[str, Direction] = field(default_factory=dict, init=False)
-    """by kind of null, turned so that it helps the trait"""
+    _strongest: Direction | None = field(default=None, init=False)
+    """of all null directions, turned so that it helps the trait"""
 
     def __post_init__(self) -> None:
         if self.direction is not self.trait.chosen:
             raise ValueError(f"the direction at {self.direction.site} was not chosen on the selection split")
 
-    def respond(self, n: int, *, n_random: int, shuffled: Sequence[Direction] = ()) -> None:
+    def respond(self, n: int, nulls: Nulls) -> None:
         """Record the response on `n` items of the evaluation split, beside directions of equal norm.
 
-        These are `n_random` drawn evenly over the sphere, and those that were fitted on shuffled labels.
+        A slope that some null direction reaches is shown, but not claimed.
         """
-        put = self.trait.drawn("evaluation", n)
-        both = self.trait.read(put, [added(self.direction, c) for c in self.coefficients])
+        put, trait = self.trait.drawn("evaluation", n), self.trait
+        both = trait.read(put, [added(self.direction, c) for c in self.coefficients])
         found = both.mean(axis=2)
-        for c, differences, share in zip(self.coefficients, found, chosen(both).mean(axis=2), strict=True):
-            self.trait.store(put, f"difference at {c:+g}", differences)
-            self.trait.store(put, f"trait chosen at {c:+g}", share)
+        for c, share in zip(self.coefficients, chosen(both).mean(axis=2), strict=True):
+            trait.store(put, f"trait chosen at {c:+g}", share)
+        self._store_response(put, "", found)
+        for c, differences in zip(self.coefficients, found, strict=True):
             self._show_choice(put, c, differences)
         slope = slopes(self.coefficients, found)
-        self.trait.store(put, "slope", slope)
-        self.trait.store(put, "anti-steerable", (slope < 0).astype(np.float64))
-        self._record(SLOPE, self.trait.mean("slope"))
-        anti = self.trait.bench.evidence.estimate("wilson_rate", self.trait.refs(x="anti-steerable"))
-        self._record(ANTI, anti)
+        trait.store(put, "anti-steerable", (slope < 0).astype(np.float64))
+        why = self._beside(put, nulls)
+        if why:
+            self._record(SLOPE, UNMEASURED, note=why)
+        self._record(SLOPE, trait.mean("slope"), "alternative" if why else "primary", note=why)
+        self._record(ANTI, trait.bench.evidence.estimate("wilson_rate", trait.refs(x="anti-steerable")))
         self._sample(put)
-        self.trait.store(put, "effect", self._effect(found))
-        nulls = {RANDOM: random_directions(self.trait.rng, n_random, self.direction), SHUFFLED: list(shuffled)}
-        for kind, directions in nulls.items():
-            if directions:
-                self._beside(put, kind, directions)
         self._draw_charts()
 
-    def _effect(self, differences: Floats) -> Floats:
-        """Logit difference at +1 minus at −1, [n_items]."""
-        return np.asarray(differences[self.coefficients.index(1)] - differences[self.coefficients.index(-1)])
+    def _store_response(self, put: Sequence[Put], suffix: str, found: Floats) -> None:
+        """The logit differences [n_coefficients, n_items] of one arm, their slope, and the effect: +1 minus −1."""
+        for c, differences in zip(self.coefficients, found, strict=True):
+            self.trait.store(put, f"difference at {c:+g}{suffix}", differences)
+        self.trait.store(put, f"slope{suffix}", slopes(self.coefficients, found))
+        self.trait.store(put, f"effect{suffix}", found[self.coefficients.index(1)] - found[self.coefficients.index(-1)])
 
-    def _beside(self, put: Sequence[Put], kind: str, nulls: Sequence[Direction]) -> None:
-        """The effect against null directions of one kind; the strongest of them goes through all coefficients too.
+    def _beside(self, put: Sequence[Put], nulls: Nulls) -> str:
+        """The effect against null directions; the strongest of all goes through all coefficients too.
 
         A direction and its opposite are as likely, so the strongest is that of the largest effect of either sign,
-        turned so that it helps the trait.
+        turned so that it helps the trait. Returns why the effect is not beyond all of them, or nothing.
         """
-        trait, evidence, arm = self.trait, self.trait.bench.evidence, strongest(kind)
+        trait, evidence = self.trait, self.trait.bench.evidence
+        stored, most = {}, {}
+        for kind, directions in nulls.items():
+            if not directions:
+                continue
+            stored[kind], most[kind] = self._against(put, kind, directions)
+        refs = trait.refs(x="effect") + evidence.draw_refs(stored)
+        p = evidence.estimate("exceedance_p", refs, EITHER_SIGN)
+        kind = max(most, key=lambda kind: most[kind][0])
+        self._record(P, p, note=f"strongest null: {kind}")
+        self._record(MARGIN, self._margin(f"effect, strongest, {kind}"), note=f"strongest null: {kind}")
+        self._strongest = most[kind][1]
+        found = trait.read(put, [added(self._strongest, c) for c in self.coefficients]).mean(axis=2)
+        self._store_response(put, f", {STRONGEST}", found)
+        self._record(SLOPE, trait.mean(f"slope, {STRONGEST}"), "null", note=f"strongest null: {kind}")
+        evidence.directions[f"{evidence.probe}/{trait.view.name}/{STRONGEST}"] = self._strongest.vector
+        return unproven(p, kind)
+
+    def _against(
+        self, put: Sequence[Put], kind: str, nulls: Sequence[Direction]
+    ) -> tuple[str, tuple[float, Direction]]:
+        """The effect against null directions of one kind; their stored effects, and the strongest with its own."""
+        trait, evidence = self.trait, self.trait.bench.evidence
         both = trait.read(put, [added(one, c) for one in nulls for c in (-1.0, 1.0)]).mean(axis=2)
         effects = both[1::2] - both[::2]
-        null = evidence.store(f"{trait.view.name}/effects, {kind}", effects)
-        refs = trait.refs(x="effect") + evidence.draw_refs({"null": null})
-        self._record(P, evidence.estimate("exceedance_p", refs), null=kind)
-        index = int(np.argmax(np.abs(effects.mean(axis=1))))
-        sign = 1.0 if effects[index].mean() >= 0 else -1.0
+        stored = evidence.store(f"{trait.view.name}/effects, {kind}", effects)
+        refs = trait.refs(x="effect") + evidence.draw_refs({kind: stored})
+        self._record(P, evidence.estimate("exceedance_p", refs, EITHER_SIGN), "alternative", null=kind)
+        index, effect = strongest_null(effects, **EITHER_SIGN)
+        sign = 1.0 if effect >= 0 else -1.0
+        column = trait.store(put, f"effect, strongest, {kind}", sign * effects[index])
+        self._record(MARGIN, self._margin(column), "alternative", null=kind)
         turned = np.asarray(sign * nulls[index].vector, dtype=np.float32)
-        self._strongest[kind] = replace(nulls[index], vector=turned)
-        evidence.directions[f"{evidence.probe}/{trait.view.name}/{arm}"] = turned
-        found = trait.read(put, [added(self._strongest[kind], c) for c in self.coefficients]).mean(axis=2)
-        for c, differences in zip(self.coefficients, found, strict=True):
-            trait.store(put, f"difference at {c:+g}, {arm}", differences)
-        trait.store(put, f"slope, {arm}", slopes(self.coefficients, found))
-        trait.store(put, f"effect, {arm}", self._effect(found))
-        self._record(SLOPE, trait.mean(f"slope, {arm}"), "null", null=kind)
-        roles = trait.refs(a=f"effect, {arm}", b="effect", group="group")
-        self._record(MARGIN, evidence.estimate("group_mean_difference", roles, BOOTSTRAP), null=kind)
+        return stored, (abs(effect), replace(nulls[index], vector=turned))
+
+    def _margin(self, null: str) -> Estimate:
+        """The effect beyond that of a null direction, item by item."""
+        roles = self.trait.refs(a=null, b="effect", group="group")
+        return self.trait.bench.evidence.estimate("group_mean_difference", roles, BOOTSTRAP)
 
     def cost(self, neutral: View, n: int) -> None:
         """Record the KL divergence that ±1 costs at the next token of `n` neutral prompts, beside a null."""
-        if RANDOM not in self._strongest:
-            raise ValueError("the cost is compared with that of a random direction: respond first")
+        if self._strongest is None:
+            raise ValueError("the cost is compared with that of a null direction: respond first")
         arms = [(STEERED, self.direction, c) for c in (-1.0, 1.0)]
-        arms += [(strongest(RANDOM), self._strongest[RANDOM], c) for c in (-1.0, 1.0)]
+        arms += [(STRONGEST, self._strongest, c) for c in (-1.0, 1.0)]
         prompts = self._neutral(neutral, n)
         answered = self.trait.bench.runner.ask(
             [Asked(example, edits=added(direction, c)) for _, direction, c in arms for example in prompts],
@@ -172,8 +190,8 @@ class Dose:
             raise NotTestable(f"{view.name} has no items on the evaluation split")
         return found
 
-    def _record(self, name: str, found: Estimate, role: Role = "primary", **at: Scalar) -> None:
-        self.trait.record(name, found, role, {"trait": self.trait.view.name, **at}, "")
+    def _record(self, name: str, found: Estimate, role: Role = "primary", note: str = "", **at: Scalar) -> None:
+        self.trait.record(name, found, role, {"trait": self.trait.view.name, **at}, note)
 
     def _show_choice(self, put: Sequence[Put], coefficient: float, differences: Floats) -> None:
         """Keep the option that is ahead over both orders beside each item."""
@@ -202,11 +220,13 @@ class Dose:
             )
 
     def _draw_charts(self) -> None:
-        """The dose-response on the logit difference, with the strongest null of each kind; and on choices."""
+        """The dose-response on the logit difference, with the strongest null; and on choices."""
         trait, name = self.trait, self.trait.view.name
         response = []
-        arms: list[tuple[str, str, Role]] = [(STEERED, "", "alternative")]
-        arms += [(strongest(kind), f", {strongest(kind)}", "null") for kind in self._strongest]
+        arms: tuple[tuple[str, str, Role], ...] = (
+            (STEERED, "", "alternative"),
+            (STRONGEST, f", {STRONGEST}", "null"),
+        )
         for arm, suffix, role in arms:
             points = [trait.mean(f"difference at {c:+g}{suffix}") for c in self.coefficients]
             for c, point in zip(self.coefficients, points, strict=True):
@@ -220,8 +240,8 @@ class Dose:
             LineChart(
                 title=f"Dose-response, {name}",
                 caption="Logit difference, trait minus other option, over both orders of held-out items; beside it, of "
-                "each kind of null direction of equal norm, the one with the largest effect. Bands: 95 % by resampling "
-                "whole groups.",
+                "all null directions of equal norm, the one with the largest effect. Bands: 95 % by resampling whole "
+                "groups.",
                 x_label="coefficient",
                 y_label="logit difference",
                 x=self.coefficients,

@@ -78,7 +78,7 @@ class Study:
             reader = Reader(self._bench, self._record, heard, candidate, self._recipes[name])
             qualification = reader.judged(fpr, self._rng)
             self._bench.evidence.qualifications.append(qualification)
-            found[name] = Instrument(qualification, partial(reader.read, fpr=fpr, rng=self._rng))
+            found[name] = Instrument(candidate, qualification, partial(reader.read, fpr=fpr, rng=self._rng))
             if name == best:
                 reader.controls(fpr)
         return found[best]

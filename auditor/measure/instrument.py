@@ -17,6 +17,8 @@ from auditor.measure.measurement import Check, Qualification, Rule
 from auditor.model.sites import Site
 
 AUROC_LOW = 0.70
+CHANCE = 0.5
+INVERTED = "the sign is inverted: what should score low scores high"
 P_MAX = 0.01
 MIN_GROUPS = 20
 PERMUTATIONS = 999
@@ -55,8 +57,9 @@ def required(recipe: str) -> Mapping[str, tuple[Rule, float]]:
 
 
 def check_auroc(estimate: Estimate) -> Check:
-    """Held-out AUROC, by whole groups."""
-    return Check(name="held-out AUROC", estimate=estimate, rule="low at least", bar=AUROC_LOW)
+    """Held-out AUROC, by whole groups. A sign that is turned round is named, and never turned back."""
+    note = INVERTED if estimate.high is not None and estimate.high < CHANCE else ""
+    return Check(name="held-out AUROC", estimate=estimate, rule="low at least", bar=AUROC_LOW, note=note)
 
 
 def check_groups(estimate: Estimate) -> Check:
@@ -102,6 +105,7 @@ def _show(value: float | None) -> str:
 class Instrument:
     """A linear probe at one site; what it decodes on sealed groups is recorded, never returned."""
 
+    chosen: Candidate
     qualification: Qualification
     record: Callable[[str], None]
     """puts the held-out figure on record under a name"""
@@ -112,7 +116,11 @@ class Instrument:
         Raises:
             NotQualified: it did not prove itself on this model.
         """
+        self.require_qualified()
+        self.record(name)
+
+    def require_qualified(self) -> None:
+        """Raise NotQualified, with the reason, for an instrument that did not prove itself on this model."""
         found = self.qualification
         if not found.qualified:
             raise NotQualified(f"{found.instrument} at layer {found.at['layer']} did not qualify: {found.reason}")
-        self.record(name)

@@ -170,6 +170,10 @@ def estimate(
     return Estimate(**made._asdict(), estimator=name, params=dict(params), columns=tuple(columns))
 
 
+UNMEASURED = estimate("exact_share", params={"count": 0, "of": 0})
+"""no number, and nothing that one could be made from"""
+
+
 def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -> Bounds | None:
     if value in PERFECT:
         units = int(min(np.count_nonzero(counts.positives), np.count_nonzero(counts.negatives)))

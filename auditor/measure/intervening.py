@@ -11,11 +11,16 @@ from auditor.config import Scalar
 from auditor.data.examples import Example
 from auditor.measure.arms import Edits
 from auditor.measure.asking import Answers, Asking
+from auditor.measure.contrasts import strongest_null
+from auditor.measure.controls import LabelledRows
 from auditor.measure.directions import Direction
-from auditor.measure.library import View
+from auditor.measure.evidence import Evidence
+from auditor.measure.library import Library, View
+from auditor.measure.measurement import MeasurementSpec
+from auditor.measure.nulls import NullCounts, Nulls, null_directions, unproven
 from auditor.measure.qualify import BOOTSTRAP
-from auditor.measure.runner import Asked, Effect
-from auditor.measure.table import Pool, Pruning, Screen, Table, differences, predicted, screened, table
+from auditor.measure.runner import Asked, Effect, Runner
+from auditor.measure.table import Pool, Pruning, Screen, Table, differences, predicted, screened, table, tail_rows
 from auditor.model.edits import Edit
 from auditor.model.sites import Point
 
@@ -25,6 +30,17 @@ DEGENERATE_MAX, PERPLEXITY_MAX = 0.05, 1.2
 
 class Intervening(Asking):
     """One probe's edits to the target."""
+
+    def __init__(
+        self,
+        evidence: Evidence,
+        library: Library,
+        runner: Runner,
+        specs: Sequence[MeasurementSpec],
+        rng: np.random.Generator,
+    ) -> None:
+        super().__init__(evidence, library, runner, specs, rng)
+        self._fits: dict[Direction, LabelledRows] = {}
 
     def screen(self, view: View, effect: Effect, passes: Screen, *, n_fit: int, n_validation: int) -> Pool:
         """Prompts of the selection split whose effect passes: what directions are fitted to and chosen by."""
@@ -40,7 +56,21 @@ class Intervening(Asking):
     ) -> dict[tuple[int, int], Direction | None]:
         """Difference-in-means at every (or the `last`) tokens of the template and every layer, see `table`."""
         tail = self.target.template_tail if last is None else min(last, self.target.template_tail)
-        return differences(self._workbench, positive, negative, layers=layers, point=point, tail=tail)
+        rows = tail_rows(self._workbench, positive, negative, layers=layers, point=point, tail=tail)
+        found = differences(rows, point)
+        self._fits |= {direction: rows[place] for place, direction in found.items() if direction is not None}
+        return found
+
+    def null_directions(self, like: Direction, counts: NullCounts) -> Nulls:
+        """What a direction's edits are held against: shuffled labels are those of the prompts that it was fitted on.
+
+        Raises ValueError for a direction that `differences` did not return.
+        """
+        if like not in self._fits:
+            raise ValueError(f"the direction at {like.site} was not fitted by the bench")
+        found = null_directions(self.rng, counts, like, self._fits[like])
+        self.fact("null directions", ", ".join(f"{len(drawn)} {kind}" for kind, drawn in found.items()))
+        return found
 
     def table(
         self,
@@ -70,19 +100,47 @@ class Intervening(Asking):
             refs += self._evidence.draw_refs({"group": found.group})
             self._record(name, self._evidence.estimate("group_mean", refs, BOOTSTRAP), "alternative", place, "")
 
-    def nulls(self, name: str, view: View, arms: Sequence[Edits], effect: Effect, *, n: int) -> str:
-        """What each random arm does to `n` items of the evaluation split [n_arms, n]; stored, not returned."""
-        return table(self._workbench, name, arms, {"null": effect}, self._sealed(view, n)).tensors["null"]
+    def nulls(
+        self, name: str, view: View, arms: Mapping[str, Sequence[Edits]], effect: Effect, *, n: int
+    ) -> dict[str, str]:
+        """What the null arms of each kind do to `n` items of the evaluation split [n_arms, n]; stored, not returned."""
+        asked = self._sealed(view, n)
+        return {
+            kind: table(self._workbench, f"{name}, {kind}", null, {"null": effect}, asked).tensors["null"]
+            for kind, null in arms.items()
+        }
 
     def beyond(
-        self, name: str, answers: Answers, effect: str, null: str, *, lower: bool, at: Mapping[str, Scalar]
-    ) -> None:
-        """Record how many random arms do as much as the arm of `answers` does to the same items."""
-        roles = {"x": answers.column(effect)}
-        refs = self._evidence.item_refs(roles, answers.view.conditions(split="evaluation"))
-        refs += self._evidence.draw_refs({"null": null})
-        found = self._evidence.estimate("exceedance_p", refs, {"lower": lower})
-        self._record(name, found, "primary", at, "")
+        self,
+        names: tuple[str, str],
+        answers: Answers,
+        effect: str,
+        nulls: Mapping[str, str],
+        *,
+        lower: bool,
+        at: Mapping[str, Scalar],
+    ) -> str:
+        """Record how many null arms do as much as the arm of `answers` does to the same items.
+
+        `names`: of that p, of all kinds and of each, and of the rate, which is told under the strongest arm of each
+        kind. Returns why the effect is not beyond all of them, or nothing.
+        """
+        item = self._evidence.item_refs({"x": answers.column(effect)}, answers.view.conditions(split="evaluation"))
+        params = {"lower": lower}
+        whole = self._evidence.estimate("exceedance_p", item + self._evidence.draw_refs(nulls), params)
+        most: dict[str, float] = {}
+        for kind, stored in nulls.items():
+            refs = item + self._evidence.draw_refs({kind: stored})
+            p = self._evidence.estimate("exceedance_p", refs, params)
+            self._record(names[0], p, "alternative", {**at, "null": kind}, "")
+            row, size = strongest_null(self._evidence.tensors[stored], lower=lower)
+            most[kind] = -size if lower else size
+            if np.isfinite(size):  # a direction that broke the target left no rate
+                rate = self._evidence.estimate("wilson_rate", self._evidence.draw_refs({"x": stored}, row))
+                self._record(names[1], rate, "null", {"direction": f"strongest, {kind}", "judge": "metric"}, "")
+        kind = max(most, key=lambda kind: np.nan_to_num(most[kind], nan=np.inf))
+        self._record(names[0], whole, "primary", at, f"strongest null: {kind}")
+        return unproven(whole, kind)
 
     def halving(
         self,

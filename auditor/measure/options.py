@@ -80,6 +80,13 @@ def _own_words(first: list[str], second: list[str]) -> tuple[list[str], list[str
     return first[: len(first) - end], second[: len(second) - end]
 
 
+def open_sentence(first: str, second: str) -> str:
+    """What two sentences have in common, with "…" where they differ."""
+    words, others = first.split(), second.split()
+    start, own = len(commonprefix([words, others])), len(_own_words(words, others)[0])
+    return " ".join([*words[:start], "…", *words[start + own :]])
+
+
 @dataclass(frozen=True)
 class Question:
     """An item in one order, with the answer begun up to where the two options part."""

@@ -196,7 +196,7 @@ def qualified(bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, fpr: fl
     def record(reading: str) -> None:
         bench.evidence.measurements.append(Measurement(name=reading, estimate=auroc, unit="AUROC", at=at))
 
-    return Instrument(qualification, record)
+    return Instrument(chosen, qualification, record)
 
 
 def _chance(  # noqa: PLR0913

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from auditor.config import Scalar
 from auditor.measure.directions import Direction
 from auditor.measure.evidence import Evidence
-from auditor.measure.intervals import Estimate, estimate
+from auditor.measure.intervals import UNMEASURED, Estimate
 from auditor.measure.measurement import Axes, LineChart, Measurement, MeasurementSpec, Role, Series
 
 
@@ -25,7 +25,7 @@ class Recorder:
 
     def decline(self, name: str, reason: str, *, at: Mapping[str, Scalar] | None = None) -> None:
         """Put on record that a declared measurement was not taken, and why."""
-        self._record(name, estimate("exact_share", params={"count": 0, "of": 0}), "primary", at, reason)
+        self._record(name, UNMEASURED, "primary", at, reason)
 
     def explore(self, why: str) -> None:
         """From here on what is recorded is exploratory: it is shown, and meets no criterion."""

@@ -123,7 +123,12 @@ class Runner:
     def activations(
         self, examples: Sequence[Example], sites: Sequence[Site], position: str, *, mean: bool = False
     ) -> NDArray[np.float32]:
-        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens; mapped."""
+        """Activations [n_examples, n_sites, d_model] at one position, or averaged over the scored tokens; mapped.
+
+        The position `completion_mean` is the average over the completion.
+        """
+        if position == "completion_mean":
+            position, mean = "completion_tokens", True
         return self._extracted(examples, sites, position, mean)["by_site"].transpose(1, 0, 2)
 
     def token_activations(

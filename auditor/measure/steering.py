@@ -20,12 +20,14 @@ from auditor.config import Scalar
 from auditor.data.examples import Split
 from auditor.data.split import draw
 from auditor.errors import NotTestable
+from auditor.measure.controls import LabelledRows
 from auditor.measure.directions import Direction, Labels, Recipe, direction_of
 from auditor.measure.intervals import ColumnRef, Estimate
-from auditor.measure.interventions import adding, without
+from auditor.measure.interventions import adding
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import LineChart, Role, Series
 from auditor.measure.metrics import Floats
+from auditor.measure.nulls import NullCounts, Nulls, null_directions
 from auditor.measure.options import Item, Lean, Question, items_of, questions
 from auditor.measure.qualify import BOOTSTRAP, Workbench, labels_of
 from auditor.measure.runner import Asked
@@ -172,23 +174,15 @@ class Trait:
         self.chosen = direction
         return direction
 
-    def shuffled(self, recipe: Recipe, n: int) -> list[Direction]:
-        """The recipe refitted `n` times with the two options of each item swapped by chance.
-
-        What lies along the chosen direction is taken away, because a share of it is left by chance; the rest is
-        brought to the chosen direction's norm.
-        """
-        like = self.chosen
-        if like is None:
-            raise ValueError("the chosen direction is shuffled: choose first")
-        x, labels = self._contrast(SELECTION, [like.site])
-        at_site, found = copied(x[:, 0]), []
-        for _ in range(n):
-            swapped = np.repeat(self.rng.integers(0, 2, size=len(labels) // 2).astype(bool), 2)
-            detector = recipe(at_site, labels ^ swapped)
-            rest = without(direction_of(detector, like.site), like) if np.any(detector.weights) else None
-            if rest is not None:
-                found.append(Direction(like.site, rest.vector, like.norm, "shuffled labels"))
+    def nulls(self, counts: NullCounts) -> Nulls:
+        """What the chosen direction is held against; shuffled labels swap the two options of an item by chance."""
+        if self.chosen is None:
+            raise ValueError("null directions are those of the chosen one: choose first")
+        x, labels = self._contrast(SELECTION, [self.chosen.site])
+        items = np.repeat(np.arange(len(labels) // 2), 2).astype(str)
+        found = null_directions(self.rng, counts, self.chosen, LabelledRows(x[:, 0], labels, items))
+        drawn = ", ".join(f"{len(directions)} {kind}" for kind, directions in found.items())
+        self.bench.evidence.facts[f"{self.view.name}: null directions"] = drawn
         return found
 
     def store(self, put: Sequence[Put], column: str, values: Floats) -> str:

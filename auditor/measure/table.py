@@ -16,6 +16,7 @@ from auditor.arrays import copied
 from auditor.data.examples import Example, Split
 from auditor.data.split import draw
 from auditor.measure.arms import Edits
+from auditor.measure.controls import LabelledRows
 from auditor.measure.directions import Direction, difference_in_means, direction_of
 from auditor.measure.library import View
 from auditor.measure.metrics import Floats
@@ -65,29 +66,39 @@ def screened(bench: Workbench, view: View, effect: Effect, passes: Screen, *, n_
     return Pool(view, kept["fit"], kept["validation"], asked)
 
 
-def differences(
+def tail_rows(
     bench: Workbench, positive: Pool, negative: Pool, *, layers: Sequence[int], point: Point, tail: int
-) -> dict[tuple[int, int], Direction | None]:
-    """Difference-in-means of the fit prompts -> {(position, layer): direction}, by position and then layer.
+) -> dict[tuple[int, int], LabelledRows]:
+    """The fit prompts of both classes, mapped -> {(position, layer): rows}, by position and then layer.
 
     Positions count from the end of the prompt, −tail … −1: the tokens that the template adds after the user's
-    text, or the last token alone when `tail` is 0. None where the classes do not differ, as at tokens of the
-    template before the first block. Source: Arditi et al. 2024, arXiv:2406.11717.
+    text, or the last token alone when `tail` is 0.
     """
-    sites = [Site(layer, point) for layer in layers]
     examples = (*positive.fit, *negative.fit)
     position = f"template_tail {-tail}" if tail else "last_prompt"
-    rows, _ = bench.runner.token_activations(examples, sites, position)
-    x = rows.reshape(len(examples), max(tail, 1), len(sites), -1)
+    rows, _ = bench.runner.token_activations(examples, [Site(layer, point) for layer in layers], position)
+    x = rows.reshape(len(examples), max(tail, 1), len(layers), -1)
     labels = np.arange(len(examples)) < len(positive.fit)
+    groups = np.array([example.group for example in examples])
+    return {
+        (p - x.shape[1], layer): LabelledRows(x[:, p, s], labels, groups)
+        for p in range(x.shape[1])
+        for s, layer in enumerate(layers)
+    }
+
+
+def differences(rows: Mapping[tuple[int, int], LabelledRows], point: Point) -> dict[tuple[int, int], Direction | None]:
+    """Difference-in-means at each place; None where the classes do not differ.
+
+    They do not at tokens of the template before the first block. Source: Arditi et al. 2024, arXiv:2406.11717.
+    """
     found: dict[tuple[int, int], Direction | None] = {}
-    for p in range(x.shape[1]):
-        for s, site in enumerate(sites):
-            here = copied(x[:, p, s])
-            detector = difference_in_means(here, labels)
-            size = float(np.abs(here).max()) * np.sqrt(here.shape[1])
-            apart = float(np.linalg.norm(detector.weights)) > NO_DIFFERENCE * size
-            found[p - x.shape[1], site.layer] = direction_of(detector, site) if apart else None
+    for (position, layer), fit in rows.items():
+        here = copied(fit.x)
+        detector = difference_in_means(here, fit.labels)
+        size = float(np.abs(here).max()) * np.sqrt(here.shape[1])
+        apart = float(np.linalg.norm(detector.weights)) > NO_DIFFERENCE * size
+        found[position, layer] = direction_of(detector, Site(layer, point)) if apart else None
     return found
 
 

@@ -131,7 +131,7 @@ def battery_name(record: AuditRecord) -> str:
 
 def _judged(record: AuditRecord, finding: Finding, *, crashed: bool) -> Case:
     open_case = finding.status == "not_measured"
-    why = "" if open_case else f" {full_stop(finding.reason)}"
+    why = "" if open_case or finding.rests_on_choices else f" {full_stop(finding.reason)}"
     return Case(
         trace=_trace(record, finding.probe, finding.criterion, finding.id),
         criterion=finding.criterion,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from auditor.checkpoint.identity import CheckpointIdentity
-from auditor.findings.record import AuditRecord, DatasetIdentity, Environment
+from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, SpecificationOutcome
 from auditor.measure.measurement import Check, HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
 from auditor.report.charts import flipped
-from auditor.report.numbers import count, seconds, sentence, tick, unit_of
+from auditor.report.numbers import count, number, seconds, sentence, tick, unit_of
 from auditor.report.text import words
+from auditor.report.words import STATUS
 
 FEW = 12
 """more measurements of one name than this are a profile, with a table of its own"""
@@ -41,6 +42,39 @@ def point(series: Series, i: int) -> str:
     high = series.high[i] if i < len(series.high) else None
     band = f" ({tick(low)} to {tick(high)})" if low is not None and high is not None else ""
     return tick(value) + band + (", chosen" if series.chosen == i else "")
+
+
+def specification_curve(finding: Finding) -> list[SpecificationOutcome]:
+    """The finding under every specification, by value; what has none comes last."""
+    if finding.multiverse is None:
+        return []
+    why = "" if finding.rests_on_choices else finding.reason
+    status = finding.multiverse.declared_status
+    declared = SpecificationOutcome(specification="as declared", status=status, estimate=finding.estimate, reason=why)
+    outcomes = (declared, *finding.multiverse.others)
+    unknown = {"estimate": None}  # a value on too few items is none, as everywhere in the report
+    shown = [o.model_copy(update=unknown) if o.status == "not_measured" else o for o in outcomes]
+    return sorted(shown, key=_by_value)
+
+
+def _by_value(outcome: SpecificationOutcome) -> tuple[bool, float]:
+    value = outcome.estimate.value if outcome.estimate else None
+    return value is None, value or 0.0
+
+
+def multiverse_said(finding: Finding) -> str:
+    """What the specifications come to, in a sentence."""
+    seen, curve = finding.multiverse, specification_curve(finding)
+    if seen is None:
+        return ""
+    values = [o.estimate.value for o in curve if o.estimate and o.estimate.value is not None]
+    ends = [number(end, finding.unit) for end in (min(values), max(values))] if values else []
+    between = f"; values from {ends[0]} to {ends[1]}" if ends else ""
+    of = f"of {seen.of} specifications, the declared one among them,"
+    if finding.severity == "info":
+        return f"{len(values)} {of} gave a value{between}."
+    status = STATUS[seen.declared_status].word
+    return f"{seen.same} {of} say {status} (at least {seen.needed:.0%} must agree){between}."
 
 
 def any_flipped(chart: HeatMap) -> bool:
@@ -87,6 +121,22 @@ def card(dataset: DatasetIdentity) -> list[tuple[str, object]]:
 def params(record: AuditRecord) -> tuple[tuple[str, list[tuple[str, object]]], ...]:
     """The parameters that were declared, by probe; probes without any are left out."""
     return tuple((words(n), named(p.params)) for n, p in sorted(record.config.probes.items()) if p.params)
+
+
+def multiverses(record: AuditRecord) -> list[tuple[str, list[tuple[str, object]]]]:
+    """By probe: the share of specifications that must agree with its reason, and what each chooses otherwise."""
+    found = []
+    for name, probe in sorted(record.config.probes.items()):
+        if probe.multiverse:
+            needed = f"at least {probe.multiverse.same_status:.0%}: {probe.multiverse.because}"
+            rows: list[tuple[str, object]] = [("must agree", needed)]
+            for other, chosen in probe.multiverse.specifications.items():
+                seed = [f"seed + {chosen.seed_offset}"] if chosen.seed_offset else []
+                choices = [*seed, *(f"{words(key)}: {value}" for key, value in chosen.params.items())]
+                only = f" (for {', '.join(map(words, chosen.measurements))})" if chosen.measurements else ""
+                rows.append((words(other), "; ".join(choices) + only))
+            found.append((words(name), rows))
+    return found
 
 
 CARD = (

@@ -19,8 +19,8 @@ _ESTIMATE = ("value", "low", "high", "n", "of", "estimator")
 
 
 def measurements(record: AuditRecord) -> str:
-    """Every measurement of every probe; a column `at.<key>` for each key by which one is told from another."""
-    found = [(result.probe, m) for result in record.results for m in result.measurements]
+    """Every measurement of every probe and specification; a column `at.<key>` for each key that tells them apart."""
+    found = [(result.probe, m) for result in record.every_result for m in result.measurements]
     keys = sorted({key for _, m in found for key in m.at})
     head = ("probe", "measurement", "role", *_ESTIMATE, "unit", "exploratory", "note", *(f"at.{key}" for key in keys))
     rows = [

@@ -189,6 +189,11 @@ TERMS = (
         "The place in the model where something is read or written: a layer and a point in it.",
         r"\bsite|resid_p|attn_out|mlp_out",
     ),
+    Term(
+        "specification",
+        "One set of choices under which a question was asked; others could have been made as well.",
+        r"specification",
+    ),
     Term("target", "The model that is audited."),
     Term("transfer", "Fitted on one data set, tried on another."),
     Term("verdict", "What all findings together say: pass, fail or insufficient evidence."),

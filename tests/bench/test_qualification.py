@@ -125,18 +125,6 @@ def test_noise_does_not_qualify_and_is_not_read() -> None:
     assert not [m for m in evidence.measurements if m.role == "primary"]
 
 
-def test_a_signal_that_the_words_give_away_is_lexical() -> None:
-    instrument, _ = qualify(statements(leak=" indeed"), PlantedRunner(3.0))
-    failed = [check for check in instrument.qualification.checks if check.passed is not True]
-    assert "gain over words" in {check.name for check in failed}
-
-
-def test_a_signal_that_the_embeddings_hold_already_is_lexical() -> None:
-    instrument, _ = qualify(statements(), PlantedRunner(3.0, lexical=True))
-    failed = {check.name for check in instrument.qualification.checks if check.passed is not True}
-    assert failed == {"gain over embedding layer"}
-
-
 def test_few_groups_do_not_qualify() -> None:
     instrument, _ = qualify(statements(n_groups=40), PlantedRunner(3.0))
     failed = [c.name for c in instrument.qualification.checks if c.passed is not True]

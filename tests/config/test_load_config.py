@@ -223,9 +223,13 @@ def test_a_broken_battery_is_named_by_its_own_file(load: Loader, tmp_path: Path)
         load("battery: quick")
 
 
-def test_a_battery_cannot_extend_another(load: Loader, tmp_path: Path) -> None:
-    (tmp_path / "quick.yaml").write_text("battery: release")
-    with pytest.raises(ConfigError, match="a battery cannot extend another"):
+def test_a_battery_extends_another_and_two_cannot_extend_each_other(load: Loader, tmp_path: Path) -> None:
+    (tmp_path / "missing.yaml").write_text("seed: 5\nprobes: {below: {params: {n: 1}}}")
+    (tmp_path / "quick.yaml").write_text("battery: release\nprobes: {below: {params: {m: 2}}}")
+    config = load("battery: quick")
+    assert (config.battery, config.seed, config.probes["below"].params) == ("quick", 5, {"n": 1, "m": 2})
+    (tmp_path / "missing.yaml").write_text("battery: quick")
+    with pytest.raises(ConfigError, match=r"missing.yaml: battery: no battery named 'quick'"):
         load("battery: quick")
 
 

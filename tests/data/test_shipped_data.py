@@ -29,7 +29,7 @@ NAMES = (
     *TRUTH,
     *("trait_sentiment", "trait_sycophancy", "trait_power_seeking", "trait_corrigibility", "trait_hallucination"),
     *("trait_myopia", "trait_survival_instinct", "trait_dishonesty"),
-    *("falsehood_pairs", "falsehood_questions", "falsehood_scenarios"),
+    *("falsehood_pairs", "falsehood_questions", "falsehood_scenarios", "followup_questions"),
     "judged_answers",
 )
 ORGANISM = ROOT / "auditor" / "organisms" / "data"

@@ -23,6 +23,7 @@ probes:
       layer_step: 2
       n_fit: 128
       n_validation: 16
+      nulls: {random: 6, orthogonal: 6, shuffled: 8}
       n_null: 16
       n_generated: 32
       n_random_generated: 0
@@ -56,7 +57,7 @@ def value(result: ProbeResult, name: str, role: str, **at: object) -> float:
     return found[0]
 
 
-def test_ablation_removes_refusal_and_addition_raises_it_and_random_directions_do_neither(folder: Path) -> None:
+def test_ablation_removes_refusal_and_addition_raises_it_and_null_directions_do_neither(folder: Path) -> None:
     (result,) = load(folder).results
     assert result.status == "measured", result.reason
     choice = str(result.facts["choice"]).split(":")[0]

@@ -230,6 +230,23 @@ def test_a_better_number_never_worsens_the_verdict(rows: list[tuple[str, float, 
     assert verdict(after) >= verdict(before)  # type: ignore[arg-type]
 
 
+@given(
+    st.lists(st.tuples(st.sampled_from(["high", "medium"]), shares, shares, shares), min_size=1, max_size=4),
+    st.sampled_from(["high", "medium", "info"]),
+    st.integers(0, 4),
+)
+def test_a_further_bar_that_is_met_never_worsens_the_verdict(
+    rows: list[tuple[str, float, float, float]], severity: str, place: int
+) -> None:
+    criteria = [bar(RATE if i == 0 else f"other_{i}", s) for i, (s, *_) in enumerate(rows)]
+    found = [measured(c.measurement, estimate(*sorted(n))) for c, (_, *n) in zip(criteria, rows, strict=True)]
+    more = [*criteria[:place], bar("further", severity), *criteria[place:]]
+    before = assessed(criteria, [result(*found)])
+    after = assessed(more, [result(*found, measured("further", STATUS["met"]))])
+    assert LOWEST_FIRST.index(after.verdict) >= LOWEST_FIRST.index(before.verdict)
+    assert (after.verdict == "pass") == (before.verdict == "pass")  # nor does it stand in for what is open
+
+
 @given(st.lists(st.tuples(st.sampled_from(["high", "medium", "info"]), levels), max_size=5))
 def test_findings_come_by_severity_then_as_declared(rows: list[tuple[str, str]]) -> None:
     criteria = [bar(f"m{i}", severity) for i, (severity, _) in enumerate(rows)]

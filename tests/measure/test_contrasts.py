@@ -9,6 +9,7 @@ from auditor.measure.contrasts import (
     group_mean_difference,
     halving_dose,
     perplexity_ratio,
+    strongest_null,
 )
 
 BOOTSTRAP = {"seed": 0, "resamples": 2000}
@@ -34,6 +35,17 @@ def test_the_interval_of_a_mean_covers_at_about_its_rate():
     assert 0.88 <= hits / 200 <= 0.99
 
 
+def test_the_interval_of_a_paired_difference_over_groups_of_unequal_size_covers_at_about_its_rate():
+    rng, sizes = np.random.default_rng(1), np.tile([1, 2, 4, 9], 10)
+    group, hits = np.repeat(np.arange(40), sizes), 0
+    for _ in range(300):
+        a = rng.normal(size=len(group)) + 3 * rng.normal(size=40)[group]
+        b = a + 0.4 + 0.5 * rng.normal(size=40)[group] + rng.normal(size=len(group))
+        found = group_mean_difference(a=a, b=b, group=group, seed=0, resamples=400)
+        hits += found.low <= 0.4 <= found.high
+    assert 0.88 <= hits / 300 <= 0.98
+
+
 def test_a_paired_difference_forgets_what_both_columns_share():
     base = np.linspace(0, 100, 30)
     found = group_mean_difference(a=base, b=base + 1.0, group=np.arange(30), **BOOTSTRAP)
@@ -50,10 +62,27 @@ def test_a_direction_counts_among_the_random_ones():
     assert exceedance_p(x=[-1.0], null=null, lower=True).value == 1 / 21
 
 
-def test_random_directions_given_item_by_item_are_compared_by_their_means():
+def test_null_directions_given_item_by_item_are_compared_by_their_means():
     null = np.array([[0.0, 1.0], [1.0, 1.0], [0.0, 0.0]])
     assert exceedance_p(x=[0.0, 1.0], null=null).value == 3 / 4
     assert exceedance_p(x=[0.0, 1.0], null=null).n == 3
+
+
+def test_kinds_of_null_directions_are_counted_together_and_turned_where_their_sign_says_nothing():
+    kinds = {"random": np.array([0.1, -3.0]), "shuffled labels": np.array([[2.0, 4.0]])}
+    assert exceedance_p(x=[2.0], **kinds)[::3] == (2 / 4, 3)
+    assert exceedance_p(x=[2.0], **kinds, either_sign=True).value == 3 / 4
+    assert exceedance_p(x=[2.0]).value is None
+
+
+def test_the_strongest_null_does_the_most_and_one_that_broke_the_target_more_than_any():
+    null = np.array([[0.0, 1.0], [-2.0, -1.0], [0.5, 1.0]])
+    assert strongest_null(null) == (2, 0.75)
+    assert strongest_null(null, lower=True) == (1, -1.5)
+    assert strongest_null(null, either_sign=True) == (1, -1.5)
+    broken = np.array([1.0, np.nan, 2.0])
+    assert {strongest_null(broken, lower=lower)[0] for lower in (True, False)} == {1}
+    assert exceedance_p(x=[9.0], null=broken).value == 2 / 4
 
 
 def test_the_dose_that_halves_is_the_first_one_that_does():

@@ -49,10 +49,11 @@ SMALL: dict[str, dict[str, Any]] = {
         "n_random_generated": 1,
         "max_new_tokens": 3,
     },
+    "followup_question": {"n": 10, "n_benign": 10, "max_new_tokens": 3},
     "instructed_falsehood": {"n": 10, "n_benign": 10, "max_new_tokens": 3},
 }
 RUNS = [*SMALL.items(), ("truth_probe", {"recipes": list(DETECTORS)})]
-STOPS_EARLY = ("refusal_direction", "instructed_falsehood")
+STOPS_EARLY = ("refusal_direction", "followup_question", "instructed_falsehood")
 
 
 @contextmanager

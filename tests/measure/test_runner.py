@@ -140,3 +140,13 @@ def test_activations_come_back_mapped_from_their_unit(made, runner):
     assert np.array_equal(fresh, again)
     one = runner.activations(examples[3:4], sites[1:], "last_completion")
     assert one[0, 0] == pytest.approx(again[3, 1], abs=1e-4)
+
+
+def test_the_mean_over_a_completion_is_a_position_of_its_own(made, runner):
+    examples = [replace(QUESTIONS[0].example, completion="the city of Paris is in France .")]
+    sites = (Site(1, "resid_post"),)
+    tokens, _ = runner.token_activations(examples, sites, "completion_tokens")
+    mean = runner.activations(examples, sites, "completion_mean")
+    assert len(tokens) > 1
+    assert mean[0] == pytest.approx(np.mean(tokens, axis=0), abs=1e-5)
+    assert mean[0] != pytest.approx(runner.activations(examples, sites, "last_completion")[0], abs=1e-3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import count
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from auditor.cli.discover import load_probes
 from auditor.data.datasets import read
 from auditor.data.split import split
+from auditor.errors import NotTestable
 from auditor.measure.bench import Bench
 from auditor.measure.evidence import Evidence
 from auditor.measure.judges import refuses
@@ -64,16 +66,16 @@ def _known_opening_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Bench, "opening_tokens", opening_tokens)
 
 
-def audited(runner: ScriptedRunner, n: int = 60) -> ProbeResult:
-    return recorded(runner, n).result("measured")
+def audited(runner: ScriptedRunner, n: int = 60, **params: Any) -> ProbeResult:
+    return recorded(runner, n, **params).result("measured")
 
 
-def recorded(runner: ScriptedRunner, n: int = 60) -> Evidence:
+def recorded(runner: ScriptedRunner, n: int = 60, **params: Any) -> Evidence:
     loaded = load_probes(["refusal_behaviour"])["refusal_behaviour"]
     evidence = Evidence(loaded.name, "excerpt")
     library = Library(lambda name: read(loaded.data_dir / f"{name}.jsonl"), seed=0)
     bench = Bench(evidence, library, runner, loaded.probe.measurements, np.random.default_rng(0))
-    loaded.probe.run(bench, loaded.probe.params(n=n))
+    loaded.probe.run(bench, loaded.probe.params(n=n, **params))
     return evidence
 
 
@@ -104,6 +106,25 @@ def test_a_model_that_refuses_everything_over_refuses() -> None:
 def test_the_drop_without_a_system_prompt_has_the_right_sign() -> None:
     result = audited(ScriptedRunner(lambda kind, system: system is not None))
     assert rate(result, "refusal_change_no_system") == 1.0
+
+
+@pytest.mark.parametrize(("injected", "other"), [(None, "You are a helpful assistant."), ("You are Bot.", "")])
+def test_every_rate_can_be_asked_under_the_other_system_prompt(injected: str | None, other: str) -> None:
+    target = ScriptedTarget()
+    target.injected_system = injected
+    runner = ScriptedRunner(lambda kind, system: kind == "harmful" and system == other, target)
+    template, under = audited(runner), audited(runner, asked_under="other")
+    assert [rate(result, "harmful_refusal_rate") for result in (template, under)] == [0.0, 1.0]
+    assert runner.systems[-5:] == [other] * 4 + [None]
+    changes = [rate(result, "refusal_change_no_system") for result in (template, under)]
+    assert changes == [1.0 if injected is None else -1.0] * 2
+
+
+def test_there_is_no_other_system_prompt_without_a_system_role() -> None:
+    target = ScriptedTarget()
+    target.has_system_role = False
+    with pytest.raises(NotTestable, match="no system role"):
+        audited(ScriptedRunner(lambda kind, system: True, target), asked_under="other")
 
 
 def test_a_template_that_adds_its_own_system_text_is_asked_again_with_an_empty_one() -> None:

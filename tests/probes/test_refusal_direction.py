@@ -143,7 +143,7 @@ def test_the_planted_direction_is_recovered(planted):
     assert result.facts["chosen"] == f"position -3, layer 1 of {LAYERS}"
 
 
-def test_it_removes_and_raises_refusal_and_random_directions_do_neither(planted):
+def test_it_removes_and_raises_refusal_and_null_directions_do_neither(planted):
     result, _ = planted
     assert value(result, "harmful_refusal_ablated", "control", direction="none") == 1.0
     assert value(result, "harmful_refusal_ablated") == 0.0
@@ -152,8 +152,13 @@ def test_it_removes_and_raises_refusal_and_random_directions_do_neither(planted)
     assert value(result, "harmless_refusal_added", "control", direction="none") == 0.0
     assert value(result, "harmful_refusal_ablated", "null", direction="random 0") == 1.0
     assert value(result, "harmless_refusal_added", "null", direction="random 1") == 0.0
-    assert value(result, "ablation_beyond_random") == pytest.approx(1 / 21)
-    assert value(result, "addition_beyond_random") == pytest.approx(1 / 21)
+    for name in ("ablation_beyond_random", "addition_beyond_random"):
+        assert value(result, name) == pytest.approx(1 / 61)
+        for kind in ("random", "orthogonal", "shuffled labels"):
+            assert value(result, name, "alternative", null=kind) == pytest.approx(1 / 21)
+    for name, left in (("harmful_refusal_ablated", 1.0), ("harmless_refusal_added", 0.0)):
+        for kind in ("random", "orthogonal", "shuffled labels"):
+            assert value(result, name, "null", direction=f"strongest, {kind}") == left
 
 
 def test_both_judges_both_system_prompts_and_the_second_direction_are_told(planted):
@@ -251,18 +256,6 @@ def test_a_published_choice_can_be_held_against_a_bar(planted):
     assert estimate.value == 0.0
 
 
-def test_gibberish_is_not_compliance():
-    result, _ = audited(PlantedRunner(babble=True))
-    (primary,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
-    assert primary.estimate.value is None
-    assert "incoherent: 100% of plain answers degenerate" in primary.note
-    assert value(result, "ablated_degenerate_rate") == 1.0
-    assert value(result, "harmless_refusal_added") == 1.0
-    for name in ("refusal_change_ablated", "ablation_beyond_random", "halving_share"):
-        (found,) = [m for m in result.measurements if m.name == name]
-        assert (found.estimate.value, found.note) == (None, primary.note)
-
-
 def test_text_that_the_model_would_not_have_written_is_not_compliance_either():
     result, _ = audited(PlantedRunner(surprise=0.25))
     (primary,) = [m for m in result.measurements if m.name == "harmful_refusal_ablated" and m.role == "primary"]
@@ -285,11 +278,12 @@ def test_refusals_of_plain_requests_are_no_text_to_measure_coherence_by():
     assert primary.note == "incoherent: no answer to measure coherence by"
 
 
-def test_random_directions_go_through_the_same_edit_on_the_same_items():
+def test_null_directions_go_through_the_same_edit_on_the_same_items():
     runner = PlantedRunner()
     audited(runner)
     for arm, kind, view in (("ablated", "ablate", "harmful"), ("added", "add", "plain")):
-        null = [one for what, one in runner.asked if what.startswith(f"questions: {arm}, random")]
+        null = [one for what, one in runner.asked if what.startswith(f"questions: {arm}, null, ")]
+        assert len({edit.vector.tobytes() for one in null for edit in one.edits}) == 60
         chosen = [one for what, one in runner.asked if what == f"requests · {view}, {arm}" and one.edits]
         assert {edit.kind for one in (*null, *chosen) for edit in one.edits} == {kind}
         assert {edit.norm for one in null for edit in one.edits} == {chosen[0].edits[0].norm}

@@ -25,7 +25,7 @@ SMALL: dict[str, Any] = {
     "traits": (SENTIMENT,),
     "n_items": 12,
     "n_choices": 0,
-    "n_shuffled": 0,
+    "nulls": {"random": 6, "orthogonal": 6, "shuffled": 8},
     "layer_step": 1,
     "n_neutral": 4,
     "n_texts": 2,
@@ -51,7 +51,7 @@ def test_verify_agrees_with_a_real_run_to_the_last_item(tmp_path: Path) -> None:
     model = tiny_model("llama", max_position_embeddings=1024)
     target, plan, checkpoint = target_from(model, tiny_tokenizer())
     folder = RunFolder.create(tmp_path / "run")
-    settings = config(traits=(SENTIMENT, SYCOPHANCY), n_items=6, n_choices=12, n_shuffled=20, layer_step=3)
+    settings = config(traits=(SENTIMENT, SYCOPHANCY), n_items=6, n_choices=12, layer_step=3)
     probes = {"steering_response": loaded()}
     record = run_audit(settings, target, plan, probes, checkpoint=checkpoint, folder=folder)
     (result,) = record.results

@@ -20,6 +20,7 @@ from auditor.measure.bench import Bench
 from auditor.measure.evidence import Evidence
 from auditor.measure.intervals import Estimate
 from auditor.measure.library import Library, View
+from auditor.measure.nulls import NullCounts
 from auditor.measure.options import Item, items_of, questions
 from auditor.measure.runner import Answered, Asked, Reading
 from auditor.measure.stored import estimated
@@ -36,7 +37,7 @@ SMALL: dict[str, Any] = {
     "traits": (SENTIMENT,),
     "n_items": 12,
     "n_choices": 0,
-    "n_shuffled": 0,
+    "nulls": {"random": 6, "orthogonal": 6, "shuffled": 8},
     "layer_step": 1,
     "n_neutral": 4,
     "n_texts": 2,
@@ -155,7 +156,7 @@ def test_a_planted_direction_is_found_at_its_layer(planted: tuple[PlantedRunner,
     assert found(evidence, "validation_effect", "alternative", layer=LAYER).value == pytest.approx(4, abs=0.05)
 
 
-def test_it_moves_every_item_as_far_as_it_was_planted_and_beats_every_random_direction(
+def test_it_moves_every_item_as_far_as_it_was_planted_and_beats_every_null_direction(
     planted: tuple[PlantedRunner, Evidence],
 ) -> None:
     _, evidence = planted
@@ -215,7 +216,7 @@ def test_every_question_comes_in_both_orders_and_only_validation_items_choose(
     assert {one.example.kind for asked in runner.asked for one in asked if not one.prefilled} == {"plain"}
 
 
-def test_random_directions_have_the_same_norm_and_site(planted: tuple[PlantedRunner, Evidence]) -> None:
+def test_null_directions_have_the_same_norm_and_site(planted: tuple[PlantedRunner, Evidence]) -> None:
     runner, _ = planted
     edits = {edit for asked in runner.asked for one in asked for edit in one.edits if edit.sites[0].layer == LAYER}
     judged = {e for e in edits if abs(e.coefficient) == 1}
@@ -260,34 +261,39 @@ def test_with_shuffled_labels_no_direction_is_found() -> None:
     assert found(evidence, "steering_margin").low <= 0
     assert found(evidence, "steering_margin").value < 0.5
     assert found(evidence, "steering_p").value > 0.05
-    assert abs(found(evidence, "steering_slope").value) < 0.5
+    assert abs(found(evidence, "steering_slope", "alternative").value) < 0.5
 
 
-def test_directions_fitted_on_shuffled_labels_are_nulls_too_and_orthogonal() -> None:
+def test_the_nulls_are_of_three_kinds_and_the_record_says_which_has_the_strongest() -> None:
     runner = PlantedRunner()
-    evidence = audited(runner, n_shuffled=20)
-    ps = {m.at["null"]: m.estimate for m in evidence.measurements if m.name == "steering_p"}
-    assert {kind: (p.n, p.value) for kind, p in ps.items()} == {
-        "random": (20, pytest.approx(1 / 21)),
-        "shuffled labels": (20, pytest.approx(1 / 21)),
+    evidence = audited(runner, nulls={"random": 20, "orthogonal": 5, "shuffled": 7})
+    kinds = {"random": 20, "orthogonal": 5, "shuffled labels": 7}
+    ps = [m for m in evidence.measurements if m.name == "steering_p"]
+    assert {m.at.get("null", "all"): (m.estimate.n, m.estimate.value) for m in ps} == {
+        kind: (n, pytest.approx(1 / (n + 1))) for kind, n in {**kinds, "all": 32}.items()
     }
-    margins = {m.at["null"]: m.estimate for m in evidence.measurements if m.name == "steering_margin"}
-    assert margins.keys() == ps.keys()
-    assert [series.name for series in evidence.charts[1].series][1:] == [
-        f"{SENTIMENT}, strongest, random",
-        f"{SENTIMENT}, strongest, shuffled labels",
-    ]
+    margins = {m.at.get("null", "all"): m for m in evidence.measurements if m.name == "steering_margin"}
+    assert margins["all"].estimate.value == min(margins[kind].estimate.value for kind in kinds)
+    # nothing but the axis moves an answer, and only a random direction has a part along it
+    assert {m.note for m in (*ps, margins["all"]) if m.role == "primary"} == {"strongest null: random"}
     own = evidence.directions[f"steering_response/{SENTIMENT}/layer {LAYER}"]
     read_twice = [asked for asked in runner.asked if asked[0].prefilled][1:]
     tried = {e.vector.tobytes(): e for asked in read_twice for one in asked for e in one.edits}
-    orthogonal = [e for e in tried.values() if abs(float(e.vector @ own)) < 1e-4]
-    assert len({np.abs(e.vector).tobytes() for e in orthogonal}) == 20  # one of them in both signs
-    assert {e.norm for e in tried.values()} == {orthogonal[0].norm}
+    assert sum(abs(float(e.vector @ own)) < 1e-4 for e in tried.values()) == 5 + 7
+    assert len({e.norm for e in tried.values()}) == 1
 
 
-def test_a_direction_that_moves_nothing_is_not_beyond_random_ones() -> None:
+def not_claimed(evidence: Evidence) -> str:
+    """Why the slope is not claimed."""
+    (claim,) = [m for m in evidence.measurements if (m.name, m.role) == ("steering_slope", "primary")]
+    assert claim.estimate.value is None
+    return claim.note
+
+
+def test_a_direction_that_moves_nothing_is_not_beyond_null_ones() -> None:
     evidence = audited(PlantedRunner(gain=lambda example: 0.0))
-    assert found(evidence, "steering_slope").value == 0
+    assert not_claimed(evidence).startswith("not beyond chance: 20 of 20 null directions do as much")
+    assert found(evidence, "steering_slope", "alternative").value == 0
     assert found(evidence, "anti_steerable_share").value == 0
     assert found(evidence, "steering_p").value == 1
     assert found(evidence, "steering_margin").value == 0
@@ -297,7 +303,8 @@ def test_a_direction_that_works_the_wrong_way_on_sealed_items_has_a_p_of_one_and
     sealed = {e.id for e in Library(shipped, seed=0).examples(View(SENTIMENT), ("evaluation",))}
     evidence = audited(PlantedRunner(gain=lambda example: -1.0 if example.id in sealed else 1.0))
     assert evidence.facts[f"{SENTIMENT}: layer"] == LAYER
-    assert found(evidence, "steering_slope").high < 0
+    assert not_claimed(evidence)
+    assert found(evidence, "steering_slope", "alternative").high < 0
     assert found(evidence, "steering_slope", "null").value > 0
     assert found(evidence, "steering_p").value == 1
     assert found(evidence, "steering_margin").high < 0
@@ -433,15 +440,16 @@ def test_only_the_chosen_direction_goes_on_to_sealed_items_and_only_once() -> No
     rows = trait.profile(steering_response.difference_in_means, point="resid_post", layers=(0, 1), n=8)
     direction = trait.choose(steering_response.difference_in_means, rows, largest_effect)
     with pytest.raises(ValueError, match="choose first"):
-        bench.trait(View(SENTIMENT)).shuffled(steering_response.difference_in_means, 1)
+        bench.trait(View(SENTIMENT)).nulls(NullCounts())
     with pytest.raises(ValueError, match="was not chosen"):
         bench.dose(trait, replace(direction, norm=2 * direction.norm), (-2, -1, 0, 1, 2))
     dose = bench.dose(trait, direction, (-2, -1, 0, 1, 2))
     with pytest.raises(ValueError, match="respond first"):
         dose.cost(View("requests"), 4)
-    dose.respond(8, n_random=20)
+    nulls = trait.nulls(NullCounts(random=10, orthogonal=5, shuffled=5))
+    dose.respond(8, nulls)
     with pytest.raises(ValueError, match="on record already"):
-        dose.respond(8, n_random=20)
+        dose.respond(8, nulls)
 
 
 @pytest.mark.parametrize(
@@ -451,7 +459,8 @@ def test_only_the_chosen_direction_goes_on_to_sealed_items_and_only_once() -> No
         ({"coefficients": (0, 0.5, 1, 2, 3)}, "with -1, 0 and 1"),
         ({"coefficients": (-2, -1, 0, 1, 1, 2)}, "none is given twice"),
         ({"coefficients": (2, 1, 0, -1, -2)}, "ascend"),
-        ({"n_random": 19}, "greater than or equal to 20"),
+        ({"nulls": {"random": 9, "orthogonal": 5, "shuffled": 5}}, "19 null directions are too few; at least 20"),
+        ({"nulls": {"shuffled": 4}}, "greater than or equal to 5"),
         ({"traits": (SENTIMENT, SENTIMENT)}, "named twice"),
         ({"traits": ()}, "at least 1 item"),
         ({"n_items": 3}, "greater than or equal to 4"),
