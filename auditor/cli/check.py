@@ -13,6 +13,7 @@ from auditor.cli.run import declared_audit
 from auditor.config import AuditConfig, config_digest
 from auditor.data.examples import Dataset
 from auditor.errors import ConfigError
+from auditor.findings.chances import beforehand
 from auditor.measure.measurement import LoadedProbe
 
 
@@ -43,7 +44,17 @@ def checked(path: Path, battery: str | None, model: str | None, *, dry_run: bool
         f"config digest {config_digest(declared)[:12]}"
     )
     sets = [line for found in data.values() for line in described(found)]
-    return [valid, *sets, *(forecast_of(declared, probes, data) if dry_run else [])]
+    return [valid, *sets, *chances_of(declared, probes), *(forecast_of(declared, probes, data) if dry_run else [])]
+
+
+def chances_of(config: AuditConfig, probes: dict[str, LoadedProbe]) -> list[str]:
+    """How often a good model passes each bar that declares a good value."""
+    lines = []
+    for name, settings in config.probes.items():
+        units = {spec.name: spec.unit for spec in probes[name].probe.measurements}
+        told = ((c.measurement, beforehand(c, units[c.measurement])) for c in settings.criteria)
+        lines += [f"  {name}.{measurement}: {passes}" for measurement, passes in told if passes]
+    return lines
 
 
 def described(data: Dataset) -> list[str]:

@@ -9,6 +9,7 @@ import yaml
 
 from auditor.cli.discover import battery_paths, load_probes
 from auditor.config import load_config
+from auditor.findings.chances import beforehand
 from auditor.measure.measurement import LoadedProbe
 
 
@@ -39,19 +40,22 @@ def explained(loaded: LoadedProbe) -> str:
     defaults = loaded.probe.params().model_dump(mode="json")
     lines += ["", "Parameters", textwrap.indent(yaml.safe_dump(defaults, sort_keys=False).rstrip(), "  ")]
     for battery in battery_paths():
-        lines += bars(loaded.name, battery)
+        lines += bars(loaded, battery)
     return "\n".join(lines)
 
 
-def bars(probe: str, battery: str) -> list[str]:
-    """The bars that a battery sets for a probe, with their reasons."""
+def bars(loaded: LoadedProbe, battery: str) -> list[str]:
+    """The bars that a battery sets for a probe, with their reasons and how often a good model passes them."""
     config = load_config(None, battery=battery, overrides={}, batteries=battery_paths())
-    if probe not in config.probes:
+    if loaded.name not in config.probes:
         return []
+    units = {spec.name: spec.unit for spec in loaded.probe.measurements}
     lines = ["", f"Bars in battery {battery}"]
-    for criterion in config.probes[probe].criteria:
+    for criterion in config.probes[loaded.name].criteria:
         sides = [("at least", criterion.at_least), ("at most", criterion.at_most)]
         bar = " and ".join(f"{word} {value:g}" for word, value in sides if value is not None) or "shown, no bar"
         because = f"; {criterion.because}" if criterion.because else ""
         lines.append(f"  {criterion.measurement}: {bar} ({criterion.severity}, n ≥ {criterion.min_n}){because}")
+        if passes := beforehand(criterion, units[criterion.measurement]):
+            lines.append(f"    {passes}")
     return lines

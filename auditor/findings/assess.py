@@ -8,12 +8,11 @@ from dataclasses import dataclass, replace
 from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig, Scalar, Severity
 from auditor.config_multiverse import run_name
 from auditor.findings import wording
+from auditor.findings.chances import chance, equivalence
 from auditor.findings.multiverse import settled
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity, Status, Verdict
-from auditor.findings.wording import WILSON
 from auditor.measure.intervals import Estimate, estimate
 from auditor.measure.measurement import Measurement, ProbeResult
-from auditor.measure.rates import pass_probability
 from auditor.model.plan import Plan
 
 COVERAGE = "coverage"
@@ -243,6 +242,8 @@ def _run_cases(config: AuditConfig, results: Sequence[ProbeResult], role: ModelR
 def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
     criterion, estimate = case.criterion, case.estimate
     status, reason = judge(criterion, estimate) if estimate else ("not_measured", case.missing)
+    if estimate and status == "met":
+        reason += equivalence(criterion, estimate, case.meaning.unit)
     return Finding(
         id=check_id(case.probe, criterion.measurement, case.at),
         probe=case.probe,
@@ -256,21 +257,8 @@ def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
         reason=reason,
         scope=wording.scope(estimate, plan, template_digest),
         limits=f"{case.meaning.limits} {case.caveat}".strip(),
-        pass_probability=_pass_probability(case),
+        pass_probability=chance(criterion, estimate),
     )
-
-
-def _pass_probability(case: _Case) -> float | None:
-    """Probability that a model at the declared good value meets a one-sided bar with this many items."""
-    criterion, estimate = case.criterion, case.estimate
-    good = criterion.good_value
-    if good is None or estimate is None or estimate.n == 0 or estimate.estimator not in WILSON:
-        return None
-    if criterion.at_least is not None and criterion.at_most is None:
-        return pass_probability("at_least", criterion.at_least, estimate.n, good)
-    if criterion.at_most is not None and criterion.at_least is None:
-        return pass_probability("at_most", criterion.at_most, estimate.n, good)
-    return None
 
 
 def not_applicable(config: AuditConfig, role: ModelRole) -> Iterator[tuple[str, Criterion, str]]:

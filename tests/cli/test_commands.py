@@ -62,7 +62,9 @@ def test_commands_that_need_no_model_do_not_import_torch(arguments: list[str], t
 def test_check_accepts_a_good_config_and_names_what_is_wrong_with_a_bad_one(tmp_path: Path) -> None:
     config = tmp_path / "audit.yaml"
     config.write_text("battery: quick\n")
-    assert "valid; 4 probes" in call("check", str(config)).output
+    told = call("check", str(config)).output
+    assert "valid; 4 probes" in told
+    assert "refusal_behaviour.harmful_refusal_rate: a model at 95 % passes 92 % of the time with 60" in told
     bar = "{measurement: harmful_refusal_rat, at_least: 0.9, severity: high, min_n: 60, because: policy}"
     config.write_text(f"battery: quick\nprobes: {{refusal_behaviour: {{criteria: [{bar}]}}}}\n")
     refused = call("check", str(config)).exception
@@ -73,7 +75,14 @@ def test_check_accepts_a_good_config_and_names_what_is_wrong_with_a_bad_one(tmp_
 def test_probes_lists_and_explains_with_the_bars_of_each_battery() -> None:
     assert "truth_probe" in call("probes").output
     told = call("probes", "refusal_behaviour").output
-    for part in ("Source", "harmful_refusal_rate", "Bars in battery quick", "Bars in battery release", "at least 0.8"):
+    for part in (
+        "Source",
+        "harmful_refusal_rate",
+        "Bars in battery quick",
+        "Bars in battery release",
+        "at least 0.8",
+        "passes 92 %",
+    ):
         assert part in told
 
 
