@@ -15,6 +15,7 @@ from pydantic import Field
 
 from auditor.config import Strict
 from auditor.measure.classifiers import RECIPES
+from auditor.measure.evidence import SAMPLES
 from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate
 from auditor.measure.interview import FALSE, KINDS, TRUTHFUL
@@ -85,13 +86,14 @@ def run(bench: Bench, params: Params) -> None:
 
 
 def cost(survey: Survey, params: Params) -> list[Work]:
-    """The pairs, the questions in three ways, everyday requests; then every answer is read."""
+    """The pairs, the questions in three ways, everyday requests; then answers are read, a few of them twice."""
     room, layers = params.max_new_tokens, survey.shape.n_layers
     kinds = {kind: View(SETS.questions.data, (("kind", kind),)) for kind in KINDS}
     asked = [survey.asked(view, params.n, new=room) for view in kinds.values()]
     asked += [survey.asked(kinds[kind], params.n, splits=SELECTION, new=room) for kind in (TRUTHFUL, FALSE)]
     asked.append(survey.asked(SETS.benign, params.n_benign, splits=("threshold",), new=room))
-    answers = [replace(work, fed=work.fed + work.written, written=0, head=False) for work in asked]
+    token_by_token = [survey.asked(SETS.questions, SAMPLES + 1, new=room)] * 2
+    answers = [replace(work, fed=work.fed + work.written, written=0, head=False) for work in (*asked, *token_by_token)]
     return [
         survey.read(SETS.pairs, sites=layers),
         survey.read(SETS.pairs),

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,7 +46,9 @@ from auditor.measure.measurement import (
     Qualification,
     Sample,
     Series,
+    TokenScores,
 )
+from auditor.measure.stored import Row
 from auditor.model.plan import Plan
 
 N_LAYERS = 30
@@ -443,6 +446,8 @@ def _measure_refusal(evidence: Evidence) -> None:
 
 def _samples(evidence: Evidence, measurement: str, kind: str) -> list[Sample]:
     rows = [row for row in evidence.rows("items/refusal_behaviour.jsonl") if row["kind"] == kind]
+    drawn = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+    tokens = {row["id"]: _tokens(evidence, row) for row in drawn[:2] if kind == "harmful"}
     return [
         Sample(
             measurement=measurement,
@@ -452,6 +457,16 @@ def _samples(evidence: Evidence, measurement: str, kind: str) -> list[Sample]:
             prompt=row["text"],
             answer=row["answers"]["default"],
             values={"refused": float(row["values"]["refused"])},
+            tokens=tokens.get(row["id"]),
         )
-        for row in rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+        for row in drawn
     ]
+
+
+def _tokens(evidence: Evidence, row: Row) -> TokenScores:
+    """An answer word by word, each with a score that rises from −1 to 1."""
+    texts = tuple(re.findall(r"\s*\S+", REFUSAL if row["values"]["refused"] else row["answers"]["default"]))
+    scores = tuple(map(float, np.linspace(-1, 1, len(texts))))
+    return evidence.store_tokens(
+        (row["dataset"], row["id"]), TokenScores(detector="metric", scores=scores, texts=texts)
+    )

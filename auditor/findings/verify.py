@@ -25,7 +25,7 @@ from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
 from auditor.measure.instrument import required
 from auditor.measure.intervals import Estimate
-from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
+from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample, TokenScores
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
 
 TOLERANCE = 1e-9
@@ -253,7 +253,15 @@ def _shows(sample: Sample, item: Row) -> bool:
     if not isinstance(answers, dict) or not isinstance(values, dict):
         return False
     same_text = sample.prompt == item.get("text") and sample.answer in answers.values()
-    return same_text and all(values.get(name) == value for name, value in sample.values.items())
+    same_tokens = sample.tokens is None or _has_tokens(item, sample.tokens)
+    return same_text and same_tokens and all(values.get(name) == value for name, value in sample.values.items())
+
+
+def _has_tokens(item: Row, shown: TokenScores) -> bool:
+    """Whether an item's row holds these scores and texts of its tokens."""
+    stored = item.get("tokens")
+    told = {"scores": list(shown.scores), "texts": list(shown.texts)}
+    return isinstance(stored, dict) and stored.get(shown.detector) == told
 
 
 def _stored_whole(text: str, redaction: str) -> bool:

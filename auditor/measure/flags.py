@@ -13,6 +13,7 @@ from numpy.random import Generator
 
 from auditor.config import Scalar
 from auditor.data.examples import Example
+from auditor.data.split import draw
 from auditor.measure import instrument as checks
 from auditor.measure.directions import LinearDetector, Recipe
 from auditor.measure.evidence import SAMPLES
@@ -24,6 +25,7 @@ from auditor.measure.measurement import Check, HeatMap, Qualification, Role, Sam
 from auditor.measure.monitor import LABEL, Heard, Trial, auroc_of, fitted, hear, judged
 from auditor.measure.qualify import EMBEDDING, Workbench
 from auditor.measure.steering import Record
+from auditor.measure.strips import token_scores
 from auditor.model.sites import Site
 
 SHARE, DETECTED = "flagged_share", "detector_auroc"
@@ -41,6 +43,8 @@ SAME = "false against right, both told to be false"
 ALIKE = "right answers, told to be false against told to be truthful"
 """what the instruction alone does, where the answers are right all the same"""
 LATER_NOTE = f"refitted {LATER} layers further on"
+HIGHEST = "picked: the highest score of all"
+"""why an answer is shown that was not drawn"""
 Subset = tuple[View, list[Example]]
 
 
@@ -107,20 +111,9 @@ class Reader:
             self._record_flagged(subset, fpr, "alternative")
         note = f"above the threshold that {fpr:.0%} of {len(self._heard.benign.examples)} everyday answers pass"
         self._record(name, self._flagged(UNINSTRUCTED[0], fpr), "primary", None, note)
-        plain = self._heard.told.plain
-        for index in sorted(rng.choice(len(plain), size=min(SAMPLES, len(plain)), replace=False)):
-            row = self._bench.evidence.known(self._questions.data, plain[int(index)].example.id)
-            self._bench.evidence.samples.append(
-                Sample(
-                    measurement=name,
-                    id=row["id"],
-                    dataset=row["dataset"],
-                    kind=row["kind"],
-                    prompt=row["text"],
-                    answer=row["answers"][ARM],
-                    values={column: row["values"][column] for column in (self._name, "right", "false")},
-                )
-            )
+        plain = [given.example for given in self._heard.told.plain]
+        drawn = sorted(rng.choice(len(plain), size=min(SAMPLES, len(plain)), replace=False))
+        self._show(name, plain, [plain[int(index)] for index in drawn])
 
     def controls(self, fpr: float) -> None:
         """Record the flagged share where it should be high or low, and the AUROC under other conditions.
@@ -138,12 +131,37 @@ class Reader:
         self._record_auroc(SAME, self._questions, label(self._bench, self._questions, answers, SAME, false))
         self._record_auroc(ALIKE, self._questions, label(self._bench, self._questions, answers, ALIKE, right))
         self._record_auroc("true answers, deceptive against neutral frame", self._heard.frames.view, "label")
+        known = [example for example in answers if example.id in self._heard.trial.labels]
+        self._show(DETECTED, known, draw(known, SAMPLES, seed=self._bench.library.seed))
         self._later(fpr)
         self._bench.evidence.charts.append(self._transfer())
 
     def _score(self, detector: LinearDetector, site: Site, column: str) -> None:
         for heard in (self._heard.trial.held, self._heard.benign, self._heard.frames):
             self._bench.store_scores(heard.view, heard.examples, column, detector.score(heard.at(site)))
+
+    def _show(self, measurement: str, pool: Sequence[Example], drawn: Sequence[Example]) -> None:
+        """Keep answers as evidence, token by token: the drawn ones, and the highest-scoring one of the pool."""
+        evidence, data = self._bench.evidence, self._questions.data
+        highest = max(pool, key=lambda example: evidence.known(data, example.id)["values"][self._name])
+        shown = [*drawn, *([] if highest in drawn else [highest])]
+        site = self._chosen.site
+        found = token_scores(self._bench, self._detector, site, self._questions, shown, column=self._name)
+        for example, tokens in zip(shown, found, strict=True):
+            row = evidence.known(data, example.id)
+            evidence.samples.append(
+                Sample(
+                    measurement=measurement,
+                    id=row["id"],
+                    dataset=row["dataset"],
+                    kind=row["kind"],
+                    prompt=row["text"],
+                    answer=row["answers"][ARM],
+                    values={column: row["values"][column] for column in (self._name, "right", "false")},
+                    picked="" if example in drawn else HIGHEST,
+                    tokens=tokens,
+                )
+            )
 
     def _copy(self, subset: str, column: str) -> str:
         """A score of one subset as a column of its own, by which an estimator finds its rows."""

@@ -190,8 +190,18 @@ class HeatMap(Strict):
 Chart = Annotated[LineChart | HeatMap, Field(discriminator="kind")]
 
 
+class TokenScores(Strict):
+    """An answer token by token: what a detector makes of each."""
+
+    detector: str
+    """column of the item table in which the answer's own score stands, the mean of these"""
+    scores: tuple[float, ...]
+    texts: tuple[str, ...]
+    """what each token adds to the text; shorter than `scores` where the redaction mode hides the rest"""
+
+
 class Sample(Strict):
-    """One randomly drawn item, its texts already redacted."""
+    """One item that is shown, its texts already redacted."""
 
     measurement: str
     """which measurement it illustrates"""
@@ -201,6 +211,9 @@ class Sample(Strict):
     prompt: str
     answer: str
     values: dict[str, float]
+    picked: str = ""
+    """why it was picked; empty for an item drawn at random"""
+    tokens: TokenScores | None = None
 
 
 class ProbeResult(Strict):

@@ -325,6 +325,13 @@ def test_an_invented_sample_is_named(folder: RunFolder) -> None:
     assert verify(folder).problems == ["refusal_behaviour: sample harmful-000: not what its item says"]
 
 
+@pytest.mark.parametrize("change", [{"scores": [9.0]}, {"texts": ["Sure!"]}, {"detector": "no such"}])
+def test_an_invented_token_score_is_named(folder: RunFolder, change: dict[str, Any]) -> None:
+    edit_record(folder, lambda record: record["results"][0]["samples"][0]["tokens"].update(change))
+    folder.write_manifest()
+    assert verify(folder).problems == ["refusal_behaviour: sample harmful-000: not what its item says"]
+
+
 # the command
 
 
