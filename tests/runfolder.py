@@ -38,16 +38,18 @@ from auditor.findings.record import (
 )
 from auditor.measure.evidence import SAMPLES, Evidence, Redaction
 from auditor.measure.instrument import check_auroc, check_gain, check_groups, check_permutation
-from auditor.measure.intervals import Estimate
+from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.measurement import (
     HeatMap,
     LineChart,
     Measurement,
     Qualification,
+    RocChart,
     Sample,
     Series,
     TokenScores,
 )
+from auditor.measure.roc import Scores, series
 from auditor.measure.stored import Row
 from auditor.model.plan import Plan
 
@@ -287,7 +289,7 @@ def _truth(rng: Generator, made: Made) -> Evidence:
     evidence.store("mass_mean/shuffled", rng.normal(0.5, 0.05, size=999).clip(0, 1))
     evidence.store("mass_mean/validation", rng.normal(size=(N_LAYERS, 40)))
     evidence.directions["truth_probe/mass_mean/cities"] = rng.normal(size=576).astype(np.float32)
-    evidence.charts += [_profile(rng), _transfer(evidence, made.domains)]
+    evidence.charts += [_profile(rng), _transfer(evidence, made.domains), _roc(evidence)]
     evidence.qualifications += [_qualification(evidence, "mass_mean"), _qualification(evidence, "logistic")]
     evidence.measurements.append(
         Measurement(
@@ -383,6 +385,20 @@ def _transfer(evidence: Evidence, domains: tuple[str, ...]) -> HeatMap:
         columns=domains,
         cells=cells,
     )
+
+
+def _roc(evidence: Evidence) -> RocChart:
+    """mass_mean with enough named negatives for its 1 % point, logistic with too few."""
+
+    def stored(column: str, **where: Any) -> ColumnRef:
+        return evidence.item_refs({"score": column}, where)[0]
+
+    lines = []
+    for recipe, named in (("mass_mean", {"label": 0}), ("logistic", {"label": 0, "dataset": "cities"})):
+        positives, others = (stored(recipe, dataset="cities", label=label) for label in (1, 0))
+        scores = Scores(positives, others, stored(recipe, **named))
+        lines.append(series(evidence, recipe, _auroc(evidence, "cities", recipe), scores))
+    return RocChart(title="ROC on cities", caption="Found and flagged.", named="false statements", series=tuple(lines))
 
 
 def _refusal(rng: Generator, made: Made) -> Evidence:

@@ -187,7 +187,35 @@ class HeatMap(Strict):
     """cells[row][column]"""
 
 
-Chart = Annotated[LineChart | HeatMap, Field(discriminator="kind")]
+class RocSeries(Strict):
+    """One detector: what it finds for what it flags falsely, on held-out items."""
+
+    name: str
+    auroc: Estimate
+    fpr: tuple[float, ...]
+    """share of held-out negatives at or above each threshold, from 0 to 1"""
+    tpr: tuple[float, ...]
+    """share of held-out positives there"""
+    negatives: int
+    """named negatives, of which 1 % lie above the threshold of the point"""
+    recall: Estimate
+    """share of held-out positives above that threshold; not measured with too few named negatives"""
+    flagged: Estimate
+    """share of held-out negatives above it"""
+
+
+class RocChart(Strict):
+    """Detectors against each other over all thresholds, each with the point at 1 % of named negatives."""
+
+    kind: Literal["roc"] = "roc"
+    title: str
+    caption: str
+    named: str
+    """what the named negatives are"""
+    series: tuple[RocSeries, ...]
+
+
+Chart = Annotated[LineChart | HeatMap | RocChart, Field(discriminator="kind")]
 
 
 class TokenScores(Strict):

@@ -68,7 +68,7 @@ def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: Run
     assert found.checked == {
         "files": 6,
         "work files": 1,
-        "estimates": 24,
+        "estimates": 30,
         "findings": 8,
         "texts": 160,
         "samples": 20,
@@ -332,6 +332,26 @@ def test_an_invented_token_score_is_named(folder: RunFolder, change: dict[str, A
     assert verify(folder).problems == ["refusal_behaviour: sample harmful-000: not what its item says"]
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"tpr": [1.0]}, "mass_mean is not what the items give"),
+        ({"negatives": 500}, "mass_mean is not what the items give"),
+        ({"recall": {"value": 0.99}}, "mass_mean: recall: record says 0.99, items give"),
+    ],
+)
+def test_a_curve_that_was_drawn_otherwise_is_named(folder: RunFolder, change: dict[str, Any], named: str) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        line = record["results"][1]["charts"][2]["series"][0]
+        for key, value in change.items():
+            line[key] = line[key] | value if isinstance(value, dict) else value
+
+    edit_record(folder, edit)
+    folder.write_manifest()
+    (problem,) = verify(folder).problems
+    assert f"truth_probe: ROC on cities: {named}" in problem
+
+
 # the command
 
 
@@ -346,7 +366,7 @@ def test_the_command_says_what_was_checked(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "verify", folder.path) == 0
-    told = "checked 6 files, 1 work files, 24 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
+    told = "checked 6 files, 1 work files, 30 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
     assert capsys.readouterr().out == told
 
 

@@ -27,6 +27,7 @@ from auditor.measure.library import Library, View
 from auditor.measure.measurement import LoadedProbe, Measurement, ProbeResult, TokenScores
 from auditor.measure.monitor import fitting_position
 from auditor.measure.qualify import EMBEDDING, Workbench
+from auditor.measure.roc import curve
 from auditor.measure.runner import Answered
 from auditor.model.load import target_from
 from auditor.model.prompts import render
@@ -306,6 +307,12 @@ def test_same_seed_same_numbers_and_everything_is_recomputed_from_what_is_stored
     estimates += [c.estimate for q in result.qualifications for c in q.checks if c.estimate]
     cells = [cell for chart in result.charts if chart.kind == "heat" for row in chart.cells for cell in row]
     assert len(cells) == 12
+    curves = [line for chart in result.charts if chart.kind == "roc" for line in chart.series]
+    assert [line.name for line in curves] == ["difference_in_means", "mass_mean", "logistic"]
+    for line in curves:
+        assert (line.negatives, line.recall.value is None) == (150, False)
+        assert (line.fpr, line.tpr) == curve(line.auroc, tables)
+        estimates += [line.auroc, line.recall, line.flagged]
     for estimate in [*estimates, *(cell for cell in cells if cell)]:
         assert recomputed(estimate, tables) == estimate
 
