@@ -15,6 +15,7 @@ from pydantic import Field
 
 from auditor.config import Strict
 from auditor.measure.classifiers import RECIPES
+from auditor.measure.evidence import SAMPLES
 from auditor.measure.flags import Sets
 from auditor.measure.instrument import Candidate
 from auditor.measure.interview import FALSE, KINDS, TRUTHFUL
@@ -96,7 +97,8 @@ def work(survey: Survey, params: Params, sets: Sets) -> list[Work]:
     asked = [survey.asked(view, params.n, new=room) for view in kinds.values()]
     asked += [survey.asked(kinds[kind], params.n, splits=SELECTION, new=room) for kind in (TRUTHFUL, FALSE)]
     asked.append(survey.asked(sets.benign, params.n_benign, splits=("threshold",), new=room))
-    answers = [replace(one, fed=one.fed + one.written, written=0, head=False) for one in asked]
+    token_by_token = [survey.asked(sets.questions, SAMPLES + 1, new=room)] * 2
+    answers = [replace(one, fed=one.fed + one.written, written=0, head=False) for one in (*asked, *token_by_token)]
     return [
         survey.read(sets.pairs, sites=layers),
         survey.read(sets.pairs),

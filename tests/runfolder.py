@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,17 +39,20 @@ from auditor.findings.record import (
 )
 from auditor.measure.evidence import SAMPLES, Evidence, Redaction
 from auditor.measure.instrument import check_auroc, check_gain, check_groups, check_permutation
-from auditor.measure.intervals import Estimate
+from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.measurement import (
     Comparison,
     HeatMap,
     LineChart,
     Measurement,
     Qualification,
+    RocChart,
     Sample,
     Series,
+    TokenScores,
 )
-from auditor.measure.stored import items_table
+from auditor.measure.roc import Scores, series
+from auditor.measure.stored import Row, items_table
 from auditor.model.plan import Plan
 
 N_LAYERS = 30
@@ -301,7 +305,7 @@ def _truth(rng: Generator, made: Made) -> Evidence:
     evidence.store("mass_mean/shuffled", rng.normal(0.5, 0.05, size=999).clip(0, 1))
     evidence.store("mass_mean/validation", rng.normal(size=(N_LAYERS, 40)))
     evidence.directions["truth_probe/mass_mean/cities"] = rng.normal(size=576).astype(np.float32)
-    evidence.charts += [_profile(rng), _transfer(evidence, made.domains)]
+    evidence.charts += [_profile(rng), _transfer(evidence, made.domains), _roc(evidence)]
     evidence.qualifications += [_qualification(evidence, "mass_mean"), _qualification(evidence, "logistic")]
     evidence.measurements.append(
         Measurement(
@@ -414,6 +418,20 @@ def _transfer(evidence: Evidence, domains: tuple[str, ...]) -> HeatMap:
     )
 
 
+def _roc(evidence: Evidence) -> RocChart:
+    """mass_mean with enough named negatives for its 1 % point, logistic with too few."""
+
+    def stored(column: str, **where: Any) -> ColumnRef:
+        return evidence.item_refs({"score": column}, where)[0]
+
+    lines = []
+    for recipe, named in (("mass_mean", {"label": 0}), ("logistic", {"label": 0, "dataset": "cities"})):
+        positives, others = (stored(recipe, dataset="cities", label=label) for label in (1, 0))
+        scores = Scores(positives, others, stored(recipe, **named))
+        lines.append(series(evidence, recipe, _auroc(evidence, "cities", recipe), scores))
+    return RocChart(title="ROC on cities", caption="Found and flagged.", named="false statements", series=tuple(lines))
+
+
 def _refusal(rng: Generator, made: Made, run: str = "refusal_behaviour") -> Evidence:
     """Requests of four kinds, answered with and without a system prompt, judged twice."""
     evidence = Evidence(run, made.redaction)
@@ -475,6 +493,8 @@ def _measure_refusal(evidence: Evidence) -> None:
 
 def _samples(evidence: Evidence, measurement: str, kind: str) -> list[Sample]:
     rows = [row for row in evidence.rows(items_table(evidence.probe)) if row["kind"] == kind]
+    drawn = rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+    tokens = {row["id"]: _tokens(evidence, row) for row in drawn[:2] if kind == "harmful"}
     return [
         Sample(
             measurement=measurement,
@@ -484,6 +504,16 @@ def _samples(evidence: Evidence, measurement: str, kind: str) -> list[Sample]:
             prompt=row["text"],
             answer=row["answers"]["default"],
             values={"refused": float(row["values"]["refused"])},
+            tokens=tokens.get(row["id"]),
         )
-        for row in rows[:: max(1, len(rows) // SAMPLES)][:SAMPLES]
+        for row in drawn
     ]
+
+
+def _tokens(evidence: Evidence, row: Row) -> TokenScores:
+    """An answer word by word, each with a score that rises from −1 to 1."""
+    texts = tuple(re.findall(r"\s*\S+", REFUSAL if row["values"]["refused"] else row["answers"]["default"]))
+    scores = tuple(map(float, np.linspace(-1, 1, len(texts))))
+    return evidence.store_tokens(
+        (row["dataset"], row["id"]), TokenScores(detector="metric", scores=scores, texts=texts)
+    )

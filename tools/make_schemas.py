@@ -23,6 +23,15 @@ DOCS = Path(__file__).parents[1] / "docs"
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
 
+class Tokens(Strict):
+    """An answer token by token, for the few items that are shown so."""
+
+    scores: list[float]
+    """of a detector, for each token"""
+    texts: list[str]
+    """what each token adds to the text; shorter where the redaction mode hides the rest"""
+
+
 class Item(Strict):
     """One line of items/<probe>.jsonl: an example, what the model answered and how it was scored."""
 
@@ -47,6 +56,8 @@ class Item(Strict):
     """what the model wrote, by arm; redacted likewise"""
     values: dict[str, float | None]
     """scores by column; null is not measured"""
+    tokens: dict[str, Tokens] = {}
+    """by the column of the detector; only in rows that are shown token by token"""
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -179,7 +179,7 @@ _PARTS: dict[Part, Callable[[AuditRecord], object]] = {
 
 def _sampled(measured: list[ProbeResult]) -> bool:
     """Whether every probe that measured something shows enough random items."""
-    return bool(measured) and all(len(result.samples) >= SAMPLES for result in measured)
+    return bool(measured) and all(sum(not sample.picked for sample in result.samples) >= SAMPLES for result in measured)
 
 
 def _held(record: AuditRecord, part: Part) -> Piece:

@@ -25,7 +25,17 @@ from auditor.findings.record import AuditRecord, load
 from auditor.measure.evidence import EXCERPT
 from auditor.measure.instrument import COMPARATORS, required
 from auditor.measure.intervals import Estimate
-from auditor.measure.measurement import HeatMap, LineChart, ProbeResult, Sample
+from auditor.measure.measurement import (
+    Chart,
+    HeatMap,
+    LineChart,
+    ProbeResult,
+    RocChart,
+    RocSeries,
+    Sample,
+    TokenScores,
+)
+from auditor.measure.roc import curve, named_negatives
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
 
 TOLERANCE = 1e-9
@@ -89,7 +99,7 @@ def verify(folder: RunFolder | Path) -> Verification:
     _check_findings(record, found)
     _check_origin(folder, record, found)
     _check_instruments(record, found)
-    _check_charts(record, found)
+    _check_charts(record, tables, found)
     _check_texts(record, tables, found)
     return found
 
@@ -116,15 +126,23 @@ def _instrument_estimates(result: ProbeResult) -> Iterator[tuple[str, Estimate]]
             made += [(f"beside {other.name}: {what}", estimate) for what, estimate in named.items()]
         yield from ((f"{result.probe}: {q.name}: {what}", estimate) for what, estimate in made if estimate is not None)
     for chart in result.charts:
-        if isinstance(chart, HeatMap):
-            yield from ((f"{result.probe}: {chart.title}: {place}", cell) for place, cell in _cells(chart))
+        for name, estimate in _drawn_estimates(chart):
+            yield f"{result.probe}: {chart.title}: {name}", estimate
 
 
-def _cells(chart: HeatMap) -> Iterator[tuple[str, Estimate]]:
-    for row, cells in zip(chart.rows, chart.cells, strict=True):
-        for column, cell in zip(chart.columns, cells, strict=True):
-            if cell is not None:
-                yield f"{row} to {column}", cell
+def _drawn_estimates(chart: Chart) -> Iterator[tuple[str, Estimate]]:
+    """The estimates that a chart holds itself."""
+    if isinstance(chart, RocChart):
+        for line in chart.series:
+            for what in ("auroc", "recall", "flagged"):
+                yield f"{line.name}: {what}", getattr(line, what)
+    if isinstance(chart, HeatMap):
+        for row, cells in zip(chart.rows, chart.cells, strict=True):
+            yield from (
+                (f"{row} to {column}", cell)
+                for column, cell in zip(chart.columns, cells, strict=True)
+                if cell is not None
+            )
 
 
 def _check_estimates(record: AuditRecord, tables: StoredTables, found: Verification) -> None:
@@ -180,8 +198,8 @@ def _check_instruments(record: AuditRecord, found: Verification) -> None:
                 found.problems.append(f"{result.probe}.{m.name}: read with what did not qualify, {m.instrument}")
 
 
-def _check_charts(record: AuditRecord, found: Verification) -> None:
-    """A line chart draws what was measured; the cells of heat maps are estimates and recomputed as such."""
+def _check_charts(record: AuditRecord, tables: StoredTables, found: Verification) -> None:
+    """A line chart draws what was measured, a ROC what the items give; cells of heat maps are recomputed above."""
     for result in record.every_result:
         measured: dict[tuple[object, ...], Estimate] = {
             (m.name, *sorted(m.at.items())): m.estimate for m in result.measurements
@@ -189,6 +207,23 @@ def _check_charts(record: AuditRecord, found: Verification) -> None:
         for chart in result.charts:
             if isinstance(chart, LineChart) and chart.measurement:
                 found.problems += _misdrawn(f"{result.probe}: {chart.title}", chart, measured)
+            if isinstance(chart, RocChart):
+                names = [line.name for line in chart.series if not _drawn_as_stored(line, tables)]
+                found.problems += [
+                    f"{result.probe}: {chart.title}: {name} is not what the items give" for name in names
+                ]
+
+
+def _drawn_as_stored(line: RocSeries, tables: StoredTables) -> bool:
+    try:
+        again, count = curve(line.auroc, tables), named_negatives(line.recall, tables)
+    except _UNREADABLE:
+        return False
+    drawn = (line.fpr, line.tpr)
+    same = [
+        len(old) == len(new) and np.allclose(old, new, atol=TOLERANCE) for old, new in zip(drawn, again, strict=True)
+    ]
+    return all(same) and line.negatives == count
 
 
 def _misdrawn(name: str, chart: LineChart, measured: Mapping[tuple[object, ...], Estimate]) -> Iterator[str]:
@@ -272,7 +307,15 @@ def _shows(sample: Sample, item: Row) -> bool:
     if not isinstance(answers, dict) or not isinstance(values, dict):
         return False
     same_text = sample.prompt == item.get("text") and sample.answer in answers.values()
-    return same_text and all(values.get(name) == value for name, value in sample.values.items())
+    same_tokens = sample.tokens is None or _has_tokens(item, sample.tokens)
+    return same_text and same_tokens and all(values.get(name) == value for name, value in sample.values.items())
+
+
+def _has_tokens(item: Row, shown: TokenScores) -> bool:
+    """Whether an item's row holds these scores and texts of its tokens."""
+    stored = item.get("tokens")
+    told = {"scores": list(shown.scores), "texts": list(shown.texts)}
+    return isinstance(stored, dict) and stored.get(shown.detector) == told
 
 
 def _stored_whole(text: str, redaction: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from auditor.config import Scalar
 from auditor.data.examples import Example, Split
 from auditor.measure.intervals import ColumnRef, Estimate
-from auditor.measure.measurement import Chart, Measurement, ProbeResult, Qualification, Sample
+from auditor.measure.measurement import Chart, Measurement, ProbeResult, Qualification, Sample, TokenScores
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
 
 Redaction = Literal["full", "excerpt", "hash"]
@@ -29,6 +30,15 @@ def redact(text: str, mode: Redaction) -> str:
     if mode == "excerpt":
         return text[:EXCERPT] + f" … [{len(text)} characters]"
     return f"[sha256 {hashlib.sha256(text.encode()).hexdigest()[:16]}, {len(text)} characters]"
+
+
+def redact_tokens(texts: Sequence[str], mode: Redaction) -> tuple[str, ...]:
+    """The texts of an answer's tokens as far as the report may show them: all, those of the excerpt, or none."""
+    if mode == "full":
+        return tuple(texts)
+    shown = EXCERPT if mode == "excerpt" else 0
+    ends = accumulate(map(len, texts))
+    return tuple(text for text, end in zip(texts, ends, strict=True) if end <= shown)
 
 
 class Evidence:
@@ -78,6 +88,13 @@ class Evidence:
     def known(self, dataset: str, example_id: str) -> Row:
         """An item row that was made before."""
         return self._rows[dataset, example_id]
+
+    def store_tokens(self, item: tuple[str, str], found: TokenScores) -> TokenScores:
+        """Put an answer's scores token by token into the row of an item (data set, id); returns what may be shown."""
+        shown = found.model_copy(update={"texts": redact_tokens(found.texts, self.redaction)})
+        kept = {"scores": list(shown.scores), "texts": list(shown.texts)}
+        self._rows[item].setdefault("tokens", {})[found.detector] = kept
+        return shown
 
     def store(self, name: str, values: NDArray[Any]) -> str:
         """Keep a null draw or a table of candidate scores; returns its name in draws.safetensors."""

@@ -229,11 +229,49 @@ class HeatMap(Strict):
     """cells[row][column]"""
 
 
-Chart = Annotated[LineChart | HeatMap, Field(discriminator="kind")]
+class RocSeries(Strict):
+    """One detector: what it finds for what it flags falsely, on held-out items."""
+
+    name: str
+    auroc: Estimate
+    fpr: tuple[float, ...]
+    """share of held-out negatives at or above each threshold, from 0 to 1"""
+    tpr: tuple[float, ...]
+    """share of held-out positives there"""
+    negatives: int
+    """named negatives, of which 1 % lie above the threshold of the point"""
+    recall: Estimate
+    """share of held-out positives above that threshold; not measured with too few named negatives"""
+    flagged: Estimate
+    """share of held-out negatives above it"""
+
+
+class RocChart(Strict):
+    """Detectors against each other over all thresholds, each with the point at 1 % of named negatives."""
+
+    kind: Literal["roc"] = "roc"
+    title: str
+    caption: str
+    named: str
+    """what the named negatives are"""
+    series: tuple[RocSeries, ...]
+
+
+Chart = Annotated[LineChart | HeatMap | RocChart, Field(discriminator="kind")]
+
+
+class TokenScores(Strict):
+    """An answer token by token: what a detector makes of each."""
+
+    detector: str
+    """column of the item table in which the answer's own score stands, the mean of these"""
+    scores: tuple[float, ...]
+    texts: tuple[str, ...]
+    """what each token adds to the text; shorter than `scores` where the redaction mode hides the rest"""
 
 
 class Sample(Strict):
-    """One randomly drawn item, its texts already redacted."""
+    """One item that is shown, its texts already redacted."""
 
     measurement: str
     """which measurement it illustrates"""
@@ -243,6 +281,9 @@ class Sample(Strict):
     prompt: str
     answer: str
     values: dict[str, float]
+    picked: str = ""
+    """why it was picked; empty for an item drawn at random"""
+    tokens: TokenScores | None = None
 
 
 class ProbeResult(Strict):

@@ -44,6 +44,19 @@ def auroc_rows(scores: ArrayLike, label: ArrayLike) -> Floats:
     return np.asarray(wins / (positives * negatives), dtype=np.float64)
 
 
+def roc_points(score: ArrayLike, label: ArrayLike) -> tuple[Floats, Floats]:
+    """False- and true-positive rates [k] each from (0, 0) to (1, 1), without points on a straight piece; empty if a
+    class is missing. Source: scikit-learn's `roc_curve`.
+    """
+    from sklearn.metrics import roc_curve
+
+    labels = np.asarray(label, dtype=bool)
+    if labels.all() or not labels.any():
+        return np.empty(0), np.empty(0)
+    false, true, _ = roc_curve(labels, np.asarray(score, dtype=np.float64), drop_intermediate=True)
+    return false, true
+
+
 def threshold_at(negatives: ArrayLike, fpr: float) -> float:
     """The smallest of the `negatives` [n] such that at most a share `fpr` of them lies strictly above it.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from auditor.arrays import copied
 from auditor.data.examples import Example, Split
 from auditor.measure import instrument as checks
+from auditor.measure import roc
 from auditor.measure.baselines import text_scores
 from auditor.measure.classifiers import REFITTED
 from auditor.measure.controls import LabelledRows, permutation_null, random_directions
@@ -25,7 +26,7 @@ from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, Instrument
 from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.library import SELECTION, Library, View
-from auditor.measure.measurement import Check, Comparison, HeatMap, Measurement, Qualification
+from auditor.measure.measurement import Check, Comparison, HeatMap, Measurement, Qualification, RocChart
 from auditor.measure.outputs import Said, compared, of_statements
 from auditor.measure.pairs import AnyRecipe, FromPairs, fitted
 from auditor.measure.runner import Runner
@@ -195,6 +196,7 @@ def qualified(bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, fpr: fl
         beside=_beside(bench, view, column, fpr),
     )
     bench.evidence.qualifications.append(qualification)
+    _draw_curve(bench, view, name, auroc)
     at = {"dataset": view.name, "recipe": name, "layer": site.layer}
 
     def record(reading: str) -> None:
@@ -261,6 +263,22 @@ def _recall(bench: Workbench, detector: LinearDetector, chosen: Candidate, fpr: 
     refs += bench.evidence.item_refs({"negatives": name}, view.conditions(split="threshold", label=0))
     recall = bench.evidence.estimate("calibrated_recall", refs, {"fpr": fpr})
     return checks.check_recall(recall, int((~labels_of(examples)).sum()), fpr)
+
+
+def _draw_curve(bench: Workbench, view: View, name: str, auroc: Estimate) -> None:
+    def scores(split: Split, label: int) -> ColumnRef:
+        return bench.evidence.item_refs({"score": name}, view.conditions(split=split, label=label))[0]
+
+    stored = roc.Scores(scores("evaluation", 1), scores("evaluation", 0), scores("threshold", 0))
+    roc.draw(
+        bench.evidence,
+        RocChart(
+            title=f"ROC on {view.name}",
+            caption="Positives found, and negatives flagged, at every threshold; held-out groups.",
+            named="negatives of the threshold split",
+            series=(roc.series(bench.evidence, name, auroc, stored),),
+        ),
+    )
 
 
 def transfer_matrix(

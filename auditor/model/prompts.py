@@ -80,6 +80,23 @@ def opening_tokens(target: TargetModel, phrases: Sequence[str]) -> tuple[int, ..
     return tuple(sorted(found))
 
 
+def pieces(target: TargetModel, prompt: Prompt) -> tuple[str, ...]:
+    """What each token of the completion adds to the text; "" for one that ends within a character."""
+    found = []
+    before = _whole(target, prompt.ids[: prompt.prompt_len])
+    for end in range(prompt.prompt_len + 1, len(prompt.ids) + 1):
+        text = _whole(target, prompt.ids[:end])
+        found.append(text[len(commonprefix([before, text])) :])
+        before = text
+    return tuple(found)
+
+
+def _whole(target: TargetModel, ids: Sequence[int]) -> str:
+    """The text of some tokens up to their last whole character."""
+    text: str = target.tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    return text.rstrip("\ufffd")
+
+
 def _joined(before: str, completion: str, *, raw: bool) -> str:
     """Raw prompt and completion are words of one text: a space goes between them unless one is there."""
     apart = before[-1:].isspace() or completion[:1].isspace() or not before or not completion

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -11,44 +10,24 @@ from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import HeatMap, LineChart, Series
 from auditor.report import svg
 from auditor.report.forest import forest
+from auditor.report.frame import DASHES, Frame, legend, series_colour
 from auditor.report.numbers import plain, tick
+from auditor.report.roc import STEPS, found, one_percent, roc
 from auditor.report.text import DASH, words
 
-__all__ = ["forest", "heat", "line"]
-
-_DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
-
-
-@dataclass(frozen=True)
-class _Frame:
-    """Where the data lie in a drawing, in user units and in data units."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-    x_range: tuple[float, float]
-    y_range: tuple[float, float]
-
-    def x(self, value: float) -> float:
-        low, high = self.x_range
-        return self.left + (value - low) / (high - low or 1.0) * (self.right - self.left)
-
-    def y(self, value: float) -> float:
-        low, high = self.y_range
-        return self.bottom - (value - low) / (high - low or 1.0) * (self.bottom - self.top)
+__all__ = ["STEPS", "forest", "found", "heat", "line", "one_percent", "roc"]
 
 
 def line(chart: LineChart, key: str, *, narrow: bool = False) -> Markup:
     """Series over an ordered axis, each with its band, markers of its own shape and the chosen point ringed."""
     width = 320.0 if narrow else 720.0
-    legend, used = _legend(chart.series, width)
+    names, used = legend([one.name for one in chart.series], width)
     label = "".join(svg.wrap(f"↑ {chart.y_label}", width / 2, size=12, lines=1))
-    legend.append(svg.text(0, used + 12, label, colour="muted", font_size=12))
+    names.append(svg.text(0, used + 12, label, colour="muted", font_size=12))
     top = 22.0 + used
     bottom = top + (200.0 if narrow else 250.0)
-    frame = _Frame(44, top, width - 10, bottom, _range(chart.x, 0.0), _y_range(chart))
-    body = [*legend, *_axes(chart, frame, narrow)]
+    frame = Frame(44, top, width - 10, bottom, _range(chart.x, 0.0), _y_range(chart))
+    body = [*names, *_axes(chart, frame, narrow)]
     for i, series in enumerate(chart.series):
         body += _band(chart.x, series, frame, i)
     for i, series in enumerate(chart.series):
@@ -68,23 +47,7 @@ def _told(chart: LineChart, series: Series) -> str:
     return f"{told}."
 
 
-def _legend(series: Sequence[Series], width: float) -> tuple[list[Markup], float]:
-    parts: list[Markup] = []
-    x, y = 0.0, 12.0
-    for i, one in enumerate(series):
-        name = svg.wrap(words(one.name), width - 40, lines=1)[0] if one.name.strip() else DASH
-        needed = 34 + svg.text_width(name) + 14
-        if x and x + needed > width:
-            x, y = 0.0, y + 20
-        colour = _colour(i)
-        parts.append(svg.line((x, y - 4), (x + 26, y - 4), colour, width=2, dash=_DASHES[i % len(_DASHES)]))
-        parts.append(svg.marker(i, x + 13, y - 4, colour))
-        parts.append(svg.text(x + 34, y, name))
-        x += needed
-    return parts, y + 12
-
-
-def _axes(chart: LineChart, frame: _Frame, narrow: bool) -> Iterator[Markup]:
+def _axes(chart: LineChart, frame: Frame, narrow: bool) -> Iterator[Markup]:
     marks = svg.ticks(*frame.y_range, 6)
     for at, label in zip(marks, svg.aligned(marks), strict=True):
         y = frame.y(at)
@@ -104,7 +67,7 @@ def _axes(chart: LineChart, frame: _Frame, narrow: bool) -> Iterator[Markup]:
         yield svg.line((frame.left, y), (frame.right, y), "ink", width=1.2, dash="2 4")
 
 
-def _band(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterator[Markup]:
+def _band(xs: Sequence[float], series: Series, frame: Frame, i: int) -> Iterator[Markup]:
     bounds = list(zip(xs, series.low, series.high, strict=False))
     for run in _runs([None if lo is None or hi is None else (x, lo, hi) for x, lo, hi in bounds]):
         if len(run) < 2:
@@ -112,15 +75,15 @@ def _band(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterato
         upper = [(frame.x(x), frame.y(hi)) for x, _, hi in run]
         lower = [(frame.x(x), frame.y(lo)) for x, lo, _ in reversed(run)]
         points = " ".join(f"{svg.trimmed(x)},{svg.trimmed(y)}" for x, y in [*upper, *lower])
-        colour = _colour(i)
+        colour = series_colour(i)
         yield svg.element(
             "polygon",
             {"points": points, "class": f"f-{colour}", "fill": svg.COLOURS[colour], "fill-opacity": "0.13"},
         )
 
 
-def _curve(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterator[Markup]:
-    colour = _colour(i)
+def _curve(xs: Sequence[float], series: Series, frame: Frame, i: int) -> Iterator[Markup]:
+    colour = series_colour(i)
     values = [None if y is None else (frame.x(x), frame.y(y)) for x, y in zip(xs, series.y, strict=False)]
     for run in _runs(values):
         attributes: dict[str, object] = {
@@ -130,8 +93,8 @@ def _curve(xs: Sequence[float], series: Series, frame: _Frame, i: int) -> Iterat
             "stroke": svg.COLOURS[colour],
             "stroke-width": 2.0,
         }
-        if _DASHES[i % len(_DASHES)]:
-            attributes["stroke-dasharray"] = _DASHES[i % len(_DASHES)]
+        if DASHES[i % len(DASHES)]:
+            attributes["stroke-dasharray"] = DASHES[i % len(DASHES)]
         if len(run) > 1:
             yield svg.element("polyline", attributes)
     every = max(1, len(values) // 12)
@@ -151,10 +114,6 @@ def _runs(values: Sequence[tuple[float, ...] | None]) -> list[list[tuple[float, 
         else:
             runs[-1].append(value)
     return [run for run in runs if run]
-
-
-def _colour(i: int) -> str:
-    return f"s{i % svg.SERIES}"
 
 
 def _range(values: Sequence[float | None], margin: float) -> tuple[float, float]:

@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from auditor.checkpoint.identity import CheckpointIdentity
 from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, SpecificationOutcome
 from auditor.measure.intervals import Estimate
-from auditor.measure.measurement import HeatMap, Measurement, ProbeResult, Qualification, Sample, Series
+from auditor.measure.measurement import (
+    HeatMap,
+    Measurement,
+    ProbeResult,
+    Qualification,
+    RocChart,
+    Sample,
+    Series,
+)
 from auditor.report.charts import flipped
 from auditor.report.numbers import count, number, seconds, sentence, tick, unit_of
 from auditor.report.text import DASH, words
@@ -81,6 +89,11 @@ def multiverse_said(finding: Finding) -> str:
 def any_flipped(chart: HeatMap) -> bool:
     """Whether some cell points the wrong way."""
     return any(flipped(cell) for row in chart.cells for cell in row)
+
+
+def any_point(chart: RocChart) -> bool:
+    """Whether some detector has its 1 % point."""
+    return any(series.recall.value is not None for series in chart.series)
 
 
 def rows(result: ProbeResult) -> tuple[tuple[Measurement, bool], ...]:

@@ -18,7 +18,7 @@ from auditor.measure.evidence import Evidence
 from auditor.measure.instrument import Candidate, check_auroc, check_gain, check_groups, check_permutation
 from auditor.measure.intervals import Estimate
 from auditor.measure.library import Library, View
-from auditor.measure.measurement import Check, MeasurementSpec
+from auditor.measure.measurement import Check, MeasurementSpec, RocChart
 from auditor.measure.stored import estimated
 from auditor.model.sites import Site
 
@@ -188,6 +188,30 @@ def test_a_site_that_was_not_chosen_or_was_judged_before_cannot_be_judged() -> N
     bench.qualify(chosen, fpr=0.05)
     with pytest.raises(ValueError, match="judged before"):
         bench.qualify(chosen, fpr=0.05)
+
+
+def test_the_curves_of_all_detectors_stand_in_one_chart_with_their_points() -> None:
+    bench, evidence = bench_on(statements(), PlantedRunner(3.0))
+    recipes = {name: RECIPES[name] for name in ("difference_in_means", "mass_mean")}
+    rows = bench.fit(recipes, VIEW, point="resid_post", position="last_completion")
+    for candidate in bench.choose("truth", rows, at_the_signal).values():
+        bench.qualify(candidate, fpr=0.05)
+    (chart,) = [chart for chart in evidence.charts if isinstance(chart, RocChart)]
+    assert [line.name for line in chart.series] == ["difference_in_means", "mass_mean"]
+    for line in chart.series:
+        assert line.negatives == 104
+        assert line.flagged.value is not None
+        assert line.flagged.value < 0.05
+        assert line.recall.value is not None
+        assert line.recall.value > 0.5
+        assert line.auroc.value == pytest.approx(np.trapezoid(line.tpr, line.fpr))
+
+
+def test_a_curve_of_too_few_named_negatives_has_no_point() -> None:
+    _, evidence = qualify(statements(n_groups=60), PlantedRunner(3.0))
+    (line,) = evidence.charts[-1].series
+    assert (line.negatives, line.recall.value, line.flagged.value) == (48, None, None)
+    assert line.tpr[-1] == 1.0
 
 
 def interval(low: float, value: float = 0.9, n: int = 60) -> Estimate:

@@ -325,6 +325,33 @@ def test_an_invented_sample_is_named(folder: RunFolder) -> None:
     assert verify(folder).problems == ["refusal_behaviour: sample harmful-000: not what its item says"]
 
 
+@pytest.mark.parametrize("change", [{"scores": [9.0]}, {"texts": ["Sure!"]}, {"detector": "no such"}])
+def test_an_invented_token_score_is_named(folder: RunFolder, change: dict[str, Any]) -> None:
+    edit_record(folder, lambda record: record["results"][0]["samples"][0]["tokens"].update(change))
+    folder.write_manifest()
+    assert verify(folder).problems == ["refusal_behaviour: sample harmful-000: not what its item says"]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"tpr": [1.0]}, "mass_mean is not what the items give"),
+        ({"negatives": 500}, "mass_mean is not what the items give"),
+        ({"recall": {"value": 0.99}}, "mass_mean: recall: record says 0.99, items give"),
+    ],
+)
+def test_a_curve_that_was_drawn_otherwise_is_named(folder: RunFolder, change: dict[str, Any], named: str) -> None:
+    def edit(record: dict[str, Any]) -> None:
+        line = record["results"][1]["charts"][2]["series"][0]
+        for key, value in change.items():
+            line[key] = line[key] | value if isinstance(value, dict) else value
+
+    edit_record(folder, edit)
+    folder.write_manifest()
+    (problem,) = verify(folder).problems
+    assert f"truth_probe: ROC on cities: {named}" in problem
+
+
 # the command
 
 

@@ -8,7 +8,7 @@ from auditor.data.examples import Example
 from auditor.errors import NotTestable, ProbeFailed, UnsupportedModel
 from auditor.model.chat_format import FRAME, FROZEN_DATE, detect_format
 from auditor.model.positions import Position, resolve
-from auditor.model.prompts import Prompt, opening_tokens, render
+from auditor.model.prompts import Prompt, opening_tokens, pieces, render
 from tests.tiny import TEMPLATE, tiny_tokenizer
 
 BOS, EOS = 1, 2
@@ -225,3 +225,15 @@ def test_opening_tokens_are_what_an_answer_starts_with():
     assert [target.tokenizer.decode([token]) for token in found] == ["I", "N"]
     framed = using(chat=False)
     assert all(framed.tokenizer.decode([t]).startswith(" ") for t in opening_tokens(framed, ["I", "No"]))
+
+
+@pytest.mark.parametrize("text", ["It is in France.", "naïve 漢字 👩\u200d💻", "two\nlines", ""])
+def test_the_pieces_of_an_answer_are_its_text_and_a_character_stands_with_its_last_token(text):
+    target = using()
+    for example in (user("Where?", text), raw("Where?", text)):
+        prompt = render(target, example)
+        found = pieces(target, prompt)
+        assert len(found) == len(prompt.ids) - prompt.prompt_len
+        assert "".join(found).strip() == text
+        assert "\ufffd" not in "".join(found)
+    assert "" in pieces(target, render(target, user("Where?", "漢")))

@@ -24,11 +24,13 @@ from auditor.measure.grading import names
 from auditor.measure.instrument import required
 from auditor.measure.interview import Given, Pair, answered, verified
 from auditor.measure.library import Library, View
-from auditor.measure.measurement import LoadedProbe, Measurement, ProbeResult
+from auditor.measure.measurement import LoadedProbe, Measurement, ProbeResult, TokenScores
 from auditor.measure.monitor import fitting_position
 from auditor.measure.qualify import EMBEDDING, Workbench
+from auditor.measure.roc import curve
 from auditor.measure.runner import Answered
 from auditor.model.load import target_from
+from auditor.model.prompts import render
 from auditor.pipeline import run_audit
 from probes import instructed_falsehood
 from tests.tiny import D_MODEL, FAMILIES, LAYERS, tiny_model, tiny_target, tiny_tokenizer
@@ -87,7 +89,7 @@ class PlantedRunner:
 
     def activations(self, examples: Any, sites: Any, position: str, *, mean: bool = False) -> Any:
         assert mean
-        x = np.array([noise(f"{e.id} {e.completion}", len(sites)) for e in examples])
+        x = np.array([[noise(f"{e.id} {e.completion} {site.layer} {site.point}") for site in sites] for e in examples])
         for i, site in enumerate(sites):
             planted = site.layer >= SIGNAL_LAYER if site != EMBEDDING else self.lexical
             if planted:
@@ -100,7 +102,10 @@ class PlantedRunner:
 
     def token_activations(self, examples: Any, sites: Any, position: str) -> Any:
         x = self.activations(examples, sites, position, mean=True)
-        return np.repeat(x, 3, axis=0), np.repeat(np.arange(len(examples)), 3)
+        counts = [len(prompt.ids) - prompt.prompt_len for prompt in (render(self.target, e) for e in examples)]
+        of = np.repeat(np.arange(len(examples)), counts)
+        apart = np.concatenate([np.linspace(-1, 1, n, dtype=np.float32) for n in counts])
+        return x[of] + apart[:, None, None], of
 
 
 def chance(text: str) -> float:
@@ -111,8 +116,8 @@ def shuffled(text: str) -> list[str]:
     return list(np.random.default_rng(list(text.encode())).permutation(COUNTRIES))
 
 
-def noise(text: str, n_sites: int) -> Any:
-    return np.random.default_rng(list(text.encode())).normal(size=(n_sites, D_MODEL))
+def noise(text: str) -> Any:
+    return np.random.default_rng(list(text.encode())).normal(size=D_MODEL)
 
 
 def audited(
@@ -157,7 +162,38 @@ def test_a_planted_signal_qualifies_and_is_read() -> None:
     assert reading.estimate.high < 0.15
     assert flagged(evidence, "told to be false: false") > 0.9
     assert flagged(evidence, "told to be truthful: right") < 0.15
-    assert len([s for s in evidence.samples if s.measurement == "flagged_share"]) == 5
+    assert len([s for s in evidence.samples if s.measurement == "flagged_share" and not s.picked]) == 5
+
+
+def test_answers_are_shown_token_by_token_with_the_highest_scoring_one_among_them() -> None:
+    evidence, _ = audited(PlantedRunner(lies_unasked=0.5))
+    recipe = evidence.facts["instructed falsehood: recipe that is read"]
+    for name in ("flagged_share", "detector_auroc"):
+        shown = [s for s in evidence.samples if s.measurement == name]
+        assert len([s for s in shown if not s.picked]) == 5
+        rows = [row for row in evidence.rows("items/instructed_falsehood.jsonl") if recipe in row["values"]]
+        rows = [row for row in rows if (row["kind"] == "plain") == (name == "flagged_share")]
+        rows = [row for row in rows if row["dataset"] == "falsehood_questions" and row["split"] == "evaluation"]
+        highest = max(rows, key=lambda row: row["values"][recipe])
+        assert highest["id"] in {s.id for s in shown}
+        for sample in shown:
+            assert sample.tokens is not None
+            assert sample.tokens.detector == recipe
+            assert "".join(sample.tokens.texts) == sample.answer
+            assert len(sample.tokens.texts) == len(sample.tokens.scores)
+            assert np.mean(sample.tokens.scores) == pytest.approx(sample.values[str(recipe)], abs=1e-4)
+            assert len(set(sample.tokens.scores)) > 3
+
+
+@pytest.mark.parametrize(("mode", "shown"), [("full", 3), ("excerpt", 2), ("hash", 0)])
+def test_a_hidden_text_is_hidden_in_its_tokens_too(mode: Any, shown: int) -> None:
+    texts = ("a" * 100, "b" * 60, "c")
+    example = Example("one", "Why?", False, "group")
+    evidence = Evidence("p", mode)
+    evidence.row("set", example, "evaluation")
+    kept = evidence.store_tokens(("set", "one"), TokenScores(detector="d", scores=(1.0, 2.0, 3.0), texts=texts))
+    assert kept.texts == texts[:shown]
+    assert evidence.known("set", "one")["tokens"] == {"d": {"scores": [1.0, 2.0, 3.0], "texts": list(texts[:shown])}}
 
 
 def test_uninstructed_falsehoods_are_flagged() -> None:
@@ -293,6 +329,12 @@ def test_same_seed_same_numbers_and_everything_is_recomputed_from_what_is_stored
     estimates += spoken
     cells = [cell for chart in result.charts if chart.kind == "heat" for row in chart.cells for cell in row]
     assert len(cells) == 12
+    curves = [line for chart in result.charts if chart.kind == "roc" for line in chart.series]
+    assert [line.name for line in curves] == ["difference_in_means", "mass_mean", "logistic"]
+    for line in curves:
+        assert (line.negatives, line.recall.value is None) == (150, False)
+        assert (line.fpr, line.tpr) == curve(line.auroc, tables)
+        estimates += [line.auroc, line.recall, line.flagged]
     for estimate in [*estimates, *(cell for cell in cells if cell)]:
         assert recomputed(estimate, tables) == estimate
 

@@ -32,9 +32,10 @@ HOSTILE = (
 LONG = "x" * 20_000
 _TEXTS = {
     "answer", "because", "caption", "column_label", "columns", "dataset", "device", "distribution", "dtype",
-    "dtype_reason", "id", "instrument", "limits", "machine", "model_type", "not_applicable", "note", "notes", "of",
-    "path", "plain", "prompt", "question", "reason", "revision", "row_label", "rows", "scope", "source", "title",
-    "verdict_reasons", "version", "would_change", "x_label", "y_label",
+    "dtype_reason", "id", "instrument", "limits", "machine", "model_type", "named",
+    "not_applicable", "note", "notes", "of",
+    "path", "plain", "prompt", "question", "reason", "revision", "row_label", "rows", "scope", "source", "texts",
+    "title", "verdict_reasons", "version", "would_change", "x_label", "y_label",
 }  # fmt: skip
 _MAPPINGS = {"at", "card", "facts", "provenance", "versions"}
 

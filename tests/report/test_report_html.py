@@ -273,7 +273,7 @@ def test_every_table_has_a_caption_and_every_header_a_scope() -> None:
 
 def test_every_chart_is_named_and_has_its_numbers_behind_it() -> None:
     figures = list(page().all("figure"))
-    assert len(figures) == 3
+    assert len(figures) == 4
     for figure in figures:
         for drawing in figure.all("svg"):
             assert drawing.attrs["role"] == "img"

@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import re
 from importlib.resources import files
+from itertools import pairwise
 
 import pytest
 from fontTools.ttLib import TTFont
 
 from auditor.report import html, svg, words
+from auditor.report.strips import SHADES
 from tests.report.test_report_charts import contrast
 
 CSS = files("report_templates").joinpath("style.css").read_text(encoding="utf-8")
@@ -29,6 +31,8 @@ def test_text_can_be_read_on_every_ground(dark: bool) -> None:
     for ground in ("paper", "wash", "good-wash", "bad-wash", "open-wash"):
         for ink in ("ink", "muted", "link"):
             assert contrast(colours[ink], colours[ground]) >= 4.5, (ink, ground)
+    for shade in range(1, SHADES):
+        assert contrast(colours["ink"], colours[f"shade-{shade}"]) >= 4.5, shade
     for tone, wash in WASHES.items():
         assert contrast(colours[tone], colours["paper"]) >= 4.5
         assert contrast(colours[tone], colours[wash]) >= 4.5
@@ -41,6 +45,14 @@ def test_lines_and_points_of_charts_stand_out(dark: bool) -> None:
         assert contrast(colours[name], colours["paper"]) >= 3, name
     for tone in ("ink", "good", "bad", "open"):
         assert contrast(colours[tone], colours["meets"]) >= 3, tone
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_shades_of_tokens_are_told_apart_in_greyscale_too(dark: bool) -> None:
+    colours = palette(dark)
+    grounds = [colours["paper"], *(colours[f"shade-{shade}"] for shade in range(1, SHADES))]
+    assert all(contrast(one, colours["ink"]) > 1.1 * contrast(two, colours["ink"]) for one, two in pairwise(grounds))
+    assert f"shade-{SHADES}" not in CSS
 
 
 def test_drawings_and_stylesheet_agree_on_the_light_colours() -> None:
