@@ -11,6 +11,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor.findings import wording
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import charts, details, gaps, numbers, strips, text, view, words
 
@@ -22,14 +23,14 @@ _FONTS = (
 )
 
 
-def render(record: AuditRecord) -> str:
-    """The report of `record` as one HTML file: the same record gives the same text."""
-    return markup(record, "html")
+def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
+    """The report of `record` as one HTML file, with what a gate decided: the same input gives the same text."""
+    return markup(record, "html", outcome)
 
 
-def markup(record: AuditRecord, medium: view.Medium) -> str:
+def markup(record: AuditRecord, medium: view.Medium, outcome: GateOutcome | None = None) -> str:
     """The page structure that both the HTML file and the PDF are made of."""
-    return filled("report.html.j2", view.page(record, medium), medium)
+    return filled("report.html.j2", view.page(record, medium, outcome), medium)
 
 
 def filled(template: str, page: object, medium: view.Medium = "html") -> str:

@@ -17,6 +17,7 @@ from typing import Any
 
 from auditor.canonical import readable_json
 from auditor.errors import AuditorError, ConfigError
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import html
 from auditor.report.numbers import moment
@@ -47,17 +48,19 @@ NEEDED = (
 )
 
 
-def render(record: AuditRecord, attached: Mapping[str, bytes] | None = None) -> bytes:
+def render(
+    record: AuditRecord, attached: Mapping[str, bytes] | None = None, outcome: GateOutcome | None = None
+) -> bytes:
     """The report of `record` as a PDF with the record inside, and other files by name, such as the manifest.
 
-    The same record and files give the same bytes on the same machine.
+    The same record, files and outcome of a gate give the same bytes on the same machine.
 
     Errors:
         ConfigError: the libraries that WeasyPrint needs are missing.
         AuditorError: a page asked for something outside itself.
     """
     weasyprint = _weasyprint()
-    page = html.markup(record, "pdf")
+    page = html.markup(record, "pdf", outcome)
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
     identifier = hashlib.sha256(page.encode()).hexdigest().encode()
     contents = {RECORD: readable_json(record.model_dump(mode="json")), **(attached or {})}
