@@ -13,7 +13,7 @@ from markupsafe import Markup
 from auditor.findings import wording
 from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
-from auditor.report import charts, details, gaps, numbers, strips, text, view, words
+from auditor.report import charts, details, gaps, numbers, profile, strips, text, view, words
 
 _FONTS = (
     ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
@@ -62,7 +62,7 @@ def _environment(medium: view.Medium) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers)
+    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers, profile=profile)
     env.globals.update(strips=strips, text=text, view=view, wording=wording, words=words)
     return env
 
