@@ -28,9 +28,14 @@ def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
     return markup(record, "html", outcome)
 
 
-def markup(record: AuditRecord, medium: view.Medium, outcome: GateOutcome | None = None) -> str:
-    """The page structure that both the HTML file and the PDF are made of."""
-    return filled("report.html.j2", view.page(record, medium, outcome), medium)
+def markup(
+    record: AuditRecord, medium: view.Medium, outcome: GateOutcome | None = None, *, undrawable: str = ""
+) -> str:
+    """The page structure that both the HTML file and the PDF are made of.
+
+    `undrawable`: characters that are written out because no font here has them.
+    """
+    return filled("report.html.j2", view.page(record, medium, outcome, undrawable=undrawable), medium)
 
 
 def filled(template: str, page: object, medium: view.Medium = "html") -> str:
@@ -50,6 +55,11 @@ def stylesheet() -> str:
         for family, weight, name in _FONTS
     ]
     return "\n".join([*faces, _resource("style.css").decode("utf-8")])
+
+
+def fonts() -> tuple[bytes, ...]:
+    """The font files that every report carries."""
+    return tuple(_resource("fonts", name) for _, _, name in _FONTS)
 
 
 @cache

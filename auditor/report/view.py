@@ -113,6 +113,8 @@ class Page:
     sections: tuple[Section, ...]
     outcome: GateOutcome | None = None
     """what a gate decided, where it is shown"""
+    undrawable: str = ""
+    """characters that are written out, because no font of the machine that prints the page has them"""
 
     @property
     def pdf(self) -> bool:
@@ -215,7 +217,7 @@ class Page:
         return tuple(dict.fromkeys(f.finding.limits for f in self.findings if f.finding.limits))
 
 
-def page(record: AuditRecord, medium: Medium, outcome: GateOutcome | None = None) -> Page:
+def page(record: AuditRecord, medium: Medium, outcome: GateOutcome | None = None, *, undrawable: str = "") -> Page:
     """Work out what the report of `record` says, and what a gate decided by terms of its own."""
     rulings = outcome.rulings if outcome else (None,) * len(record.findings)
     findings = tuple(
@@ -234,6 +236,7 @@ def page(record: AuditRecord, medium: Medium, outcome: GateOutcome | None = None
         frameworks=sheets(record, anchors),
         sections=tuple(_sections(findings, probes, gated=outcome is not None)),
         outcome=outcome,
+        undrawable=undrawable,
     )
 
 
