@@ -132,7 +132,10 @@ def _table(file: DataFile, root: Path, place: str, hub: DataHub | None) -> tuple
     kind = file.format or Path(file.path).suffix.lstrip(".").lower()
     if kind not in ("csv", "jsonl", "json"):
         raise ConfigError(f"{place}.format: say csv, jsonl or json; {Path(file.path).name!r} does not tell")
-    return file, read_table(root / file.path, str(root / file.path), kind, file.sha256)
+    path = root / file.path
+    if not path.is_file():
+        raise ConfigError(f"{place}.path: {path}: {'not a file' if path.exists() else 'no such file'}")
+    return file, read_table(path, str(path), kind, file.sha256)
 
 
 def with_preset(file: DataFile, place: str) -> DataFile:

@@ -67,8 +67,6 @@ def table_of(parsed: Iterator[tuple[str, Row]], shown: str, sha256: str) -> Tabl
 
 
 def _bytes(path: Path, shown: str) -> bytes:
-    if not path.is_file():
-        raise ConfigError(f"{shown}: {'not a file' if path.exists() else 'no such file'}")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from auditor.checkpoint.identity import CheckpointIdentity
+from auditor.config import Scalar
 from auditor.findings.record import AuditRecord, DatasetIdentity, Environment, Finding, SpecificationOutcome
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import (
@@ -17,7 +18,7 @@ from auditor.measure.measurement import (
     Series,
 )
 from auditor.report.charts import flipped
-from auditor.report.numbers import count, number, seconds, sentence, tick, unit_of
+from auditor.report.numbers import count, number, plain, seconds, sentence, tick, unit_of
 from auditor.report.text import DASH, words
 from auditor.report.words import STATUS
 
@@ -29,6 +30,12 @@ def instrument_name(qualification: Qualification) -> str:
     """An instrument with its data set and place: "mass mean on cities (layer 21, resid_post)"."""
     place = ", ".join(f"{words(key)} {value}" for key, value in qualification.at.items())
     return f"{words(qualification.instrument)} on {words(qualification.dataset)}" + (f" ({place})" if place else "")
+
+
+def placed(key: str, value: Scalar) -> str:
+    """One key of where something was measured, with its value; a value that begins with the key does not repeat it."""
+    told = plain(value)
+    return words(key) + " " + told.removeprefix(f"{key}_")
 
 
 def unread(qualification: Qualification) -> str:

@@ -21,5 +21,11 @@ FORMATS: Mapping[str, Callable[[AuditRecord], str]] = {
     "cyclonedx": cyclonedx.render,
     "modelindex": model_index.render,
 }
-DECIDED: Mapping[str, Callable[[AuditRecord, GateOutcome], str]] = {"sarif": sarif.render, "junit": junit.render}
-"""what `auditor gate` writes; FORMATS is what `auditor report --format` does"""
+DECIDED: Mapping[str, Callable[[AuditRecord, GateOutcome | None], str]] = {
+    "sarif": sarif.render,
+    "sarif-alerts": sarif.render_alerts,
+    "junit": junit.render,
+    "github": github.render,
+    "gitlab": gitlab.render,
+}
+"""those that know what a gate decided by a policy, waivers and a baseline"""

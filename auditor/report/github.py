@@ -34,9 +34,9 @@ _SIGN: dict[Outcome, str] = {
 }
 
 
-def render(record: AuditRecord) -> str:
+def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
     """The job summary: verdict, reasons, every criterion, what would change it; at most 1 MiB of UTF-8."""
-    return summary(record, SUMMARY_BYTES)
+    return summary(record, SUMMARY_BYTES, outcome)
 
 
 def summary(record: AuditRecord, limit: int, outcome: GateOutcome | None = None) -> str:

@@ -5,6 +5,7 @@ Fields: https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-for
 
 from __future__ import annotations
 
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report.cases import Case, cases
 from auditor.report.exported import as_json
@@ -12,13 +13,13 @@ from auditor.report.exported import as_json
 _OPEN = ("undecided", "not_measured", "crashed")
 
 
-def render(record: AuditRecord) -> str:
-    """The record as a code quality report: the same record gives the same text."""
-    shown = [case for case in cases(record) if case.blocks or (case.outcome in _OPEN and _has_bar(case))]
+def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
+    """The record as a code quality report, by the outcome of its gate; what it waived stays, at the least severity."""
+    shown = [case for case in cases(record, outcome) if case.blocks or case.waiver or _is_open(case)]
     return as_json(
         [
             {
-                "description": case.told,
+                "description": case.message,
                 "check_name": case.trace.rule,
                 "fingerprint": case.trace.fingerprint,
                 "severity": _severity(case),
@@ -29,13 +30,15 @@ def render(record: AuditRecord) -> str:
     )
 
 
-def _has_bar(case: Case) -> bool:
-    return case.criterion.severity != "info"
+def _is_open(case: Case) -> bool:
+    return case.outcome in _OPEN and case.criterion.severity != "info"
 
 
 def _severity(case: Case) -> str:
-    """A missed bar weighs more than an open one, a high bar more than a medium one."""
+    """A missed bar weighs more than an open one, a high bar more than a medium one, a waived one least."""
+    if case.waiver:
+        return "info"
     high = case.criterion.severity == "high"
-    if case.outcome == "not_met":
+    if case.outcome == "not_met" or case.fell_behind:
         return "critical" if high else "major"
     return "major" if high else "minor"

@@ -11,8 +11,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from auditor.findings import wording
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
-from auditor.report import charts, details, gaps, numbers, strips, text, view, words
+from auditor.report import charts, details, gaps, numbers, profile, strips, text, view, words
 
 _FONTS = (
     ("Auditor Sans", 400, "AuditorSans-Regular.woff2"),
@@ -22,14 +23,19 @@ _FONTS = (
 )
 
 
-def render(record: AuditRecord) -> str:
-    """The report of `record` as one HTML file: the same record gives the same text."""
-    return markup(record, "html")
+def render(record: AuditRecord, outcome: GateOutcome | None = None) -> str:
+    """The report of `record` as one HTML file, with what a gate decided: the same input gives the same text."""
+    return markup(record, "html", outcome)
 
 
-def markup(record: AuditRecord, medium: view.Medium) -> str:
-    """The page structure that both the HTML file and the PDF are made of."""
-    return filled("report.html.j2", view.page(record, medium), medium)
+def markup(
+    record: AuditRecord, medium: view.Medium, outcome: GateOutcome | None = None, *, undrawable: str = ""
+) -> str:
+    """The page structure that both the HTML file and the PDF are made of.
+
+    `undrawable`: characters that are written out because no font here has them.
+    """
+    return filled("report.html.j2", view.page(record, medium, outcome, undrawable=undrawable), medium)
 
 
 def filled(template: str, page: object, medium: view.Medium = "html") -> str:
@@ -51,6 +57,11 @@ def stylesheet() -> str:
     return "\n".join([*faces, _resource("style.css").decode("utf-8")])
 
 
+def fonts() -> tuple[bytes, ...]:
+    """The font files that every report carries."""
+    return tuple(_resource("fonts", name) for _, _, name in _FONTS)
+
+
 @cache
 def _environment(medium: view.Medium) -> Environment:
     env = Environment(
@@ -61,7 +72,7 @@ def _environment(medium: view.Medium) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers)
+    env.globals.update(charts=charts, details=details, gaps=gaps, numbers=numbers, profile=profile)
     env.globals.update(strips=strips, text=text, view=view, wording=wording, words=words)
     return env
 

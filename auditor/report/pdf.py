@@ -17,8 +17,10 @@ from typing import Any
 
 from auditor.canonical import readable_json
 from auditor.errors import AuditorError, ConfigError
+from auditor.findings.outcome import GateOutcome
 from auditor.findings.record import AuditRecord
 from auditor.report import html
+from auditor.report.glyphs import undrawable, written_out
 from auditor.report.numbers import moment
 
 VARIANT = "pdf/a-3a"
@@ -47,17 +49,19 @@ NEEDED = (
 )
 
 
-def render(record: AuditRecord, attached: Mapping[str, bytes] | None = None) -> bytes:
+def render(
+    record: AuditRecord, attached: Mapping[str, bytes] | None = None, outcome: GateOutcome | None = None
+) -> bytes:
     """The report of `record` as a PDF with the record inside, and other files by name, such as the manifest.
 
-    The same record and files give the same bytes on the same machine.
+    The same record, files and outcome of a gate give the same bytes on the same machine.
 
     Errors:
         ConfigError: the libraries that WeasyPrint needs are missing.
         AuditorError: a page asked for something outside itself.
     """
     weasyprint = _weasyprint()
-    page = html.markup(record, "pdf")
+    page = _page(weasyprint, record, outcome)
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=("data",), fail_on_errors=True)
     identifier = hashlib.sha256(page.encode()).hexdigest().encode()
     contents = {RECORD: readable_json(record.model_dump(mode="json")), **(attached or {})}
@@ -75,6 +79,14 @@ def render(record: AuditRecord, attached: Mapping[str, bytes] | None = None) -> 
             # It is a BaseException: left alone, it would pass every handler of ours.
             raise AuditorError(f"the report asked for something outside itself and was not rendered: {error}") from None
     return written
+
+
+def _page(weasyprint: Any, record: AuditRecord, outcome: GateOutcome | None) -> str:
+    """The page in characters that can be drawn here; it says so where some had to be written out."""
+    page = html.markup(record, "pdf", outcome)
+    with _quiet():
+        missing = undrawable(weasyprint, page)
+    return written_out(html.markup(record, "pdf", outcome, undrawable=missing), missing) if missing else page
 
 
 def _attachment(weasyprint: Any, name: str, data: bytes, when: datetime) -> Any:

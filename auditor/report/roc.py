@@ -43,7 +43,7 @@ def one_percent(series: RocSeries, chart: RocChart) -> str:
         return f"The 1 % point needs {MIN_NEGATIVES} negatives; has {series.negatives}."
     return (
         f"The 1 % point, the threshold that 1 % of {series.negatives} {chart.named} pass, finds "
-        f"{sentence(series.recall, 'share')}, and flags {sentence(series.flagged, 'share')} of the negatives here."
+        f"{sentence(series.recall, 'share')}; of the negatives here it flags {sentence(series.flagged, 'share')}."
     )
 
 

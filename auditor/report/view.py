@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Literal
 
+from auditor.findings.outcome import GateOutcome, Ruling
 from auditor.findings.record import AuditRecord, Finding, ProbeIdentity, Status
+from auditor.findings.waivers import Waiver
 from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import ProbeResult
 from auditor.report.coverage import Sheet, sheets
@@ -43,6 +45,8 @@ class NumberedFinding:
 
     anchor: str
     finding: Finding
+    ruling: Ruling | None = None
+    """the gate's, where its outcome is shown"""
 
     @property
     def title(self) -> str:
@@ -58,6 +62,16 @@ class NumberedFinding:
     def sign(self) -> Sign:
         """Mark, word and tone of its status."""
         return STATUS[self.finding.status]
+
+    @property
+    def waiver(self) -> Waiver | None:
+        """By which it is waived."""
+        return self.ruling.waiver if self.ruling else None
+
+    @property
+    def turned_down(self) -> tuple[str, ...]:
+        """Why waivers that are about it do not cover it."""
+        return self.ruling.turned_down if self.ruling else ()
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,10 @@ class Page:
     """all of them, in the order of the battery"""
     frameworks: tuple[Sheet, ...]
     sections: tuple[Section, ...]
+    outcome: GateOutcome | None = None
+    """what a gate decided, where it is shown"""
+    undrawable: str = ""
+    """characters that are written out, because no font of the machine that prints the page has them"""
 
     @property
     def pdf(self) -> bool:
@@ -122,6 +140,16 @@ class Page:
     def bars(self) -> tuple[NumberedFinding, ...]:
         """The findings that were held against a bar."""
         return tuple(f for f in self.findings if bar_of(f.finding) is not None)
+
+    @property
+    def waived(self) -> tuple[NumberedFinding, ...]:
+        """The findings that a waiver in force covers."""
+        return tuple(f for f in self.findings if f.waiver)
+
+    @property
+    def turned_down(self) -> tuple[NumberedFinding, ...]:
+        """The findings that a waiver is about and does not cover."""
+        return tuple(f for f in self.findings if f.turned_down)
 
     @property
     def key_findings(self) -> tuple[NumberedFinding, ...]:
@@ -189,9 +217,13 @@ class Page:
         return tuple(dict.fromkeys(f.finding.limits for f in self.findings if f.finding.limits))
 
 
-def page(record: AuditRecord, medium: Medium) -> Page:
-    """Work out what the report of `record` says."""
-    findings = tuple(NumberedFinding(f"finding-{i}", f) for i, f in enumerate(record.findings, 1))
+def page(record: AuditRecord, medium: Medium, outcome: GateOutcome | None = None, *, undrawable: str = "") -> Page:
+    """Work out what the report of `record` says, and what a gate decided by terms of its own."""
+    rulings = outcome.rulings if outcome else (None,) * len(record.findings)
+    findings = tuple(
+        NumberedFinding(f"finding-{i}", f, ruling)
+        for i, (f, ruling) in enumerate(zip(record.findings, rulings, strict=True), 1)
+    )
     probes = tuple(_probe_pages(record, findings))
     anchors = {p.result.probe: p.anchor for p in probes if p.result} | {f.finding.id: f.anchor for f in findings}
     return Page(
@@ -202,7 +234,9 @@ def page(record: AuditRecord, medium: Medium) -> Page:
         probes=probes,
         gaps=tuple(gaps(record, findings, probes)),
         frameworks=sheets(record, anchors),
-        sections=tuple(_sections(findings, probes)),
+        sections=tuple(_sections(findings, probes, gated=outcome is not None)),
+        outcome=outcome,
+        undrawable=undrawable,
     )
 
 
@@ -216,9 +250,12 @@ def _are(amount: int) -> str:
     return "is" if amount == 1 else "are"
 
 
-def _sections(findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...]) -> Iterator[Section]:
+def _sections(
+    findings: tuple[NumberedFinding, ...], probes: tuple[ProbePage, ...], *, gated: bool
+) -> Iterator[Section]:
     titles = {
         "findings": "Findings" if findings else "",
+        "gate": "What the gate decided, and waivers" if gated else "",
         "scope": "Scope and what was not measured",
         "card": "Who audited, and how",
         "checkpoint": "The checkpoint",

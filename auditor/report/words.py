@@ -214,7 +214,9 @@ def title(finding: Finding) -> str:
 def named(plain: str, finding_id: str) -> str:
     """`title` of a finding that is known by its noun phrase and its id."""
     place = re.search(r"\[(.*)\]$", finding_id)
-    where = f" ({words(place[1]).replace('=', ' ').replace(',', ', ')})" if place else ""
+    # A value that begins with its key, such as trait=trait_sentiment, does not say it twice.
+    told = re.sub(r"\b(\w+)=\1_", r"\1=", place[1]) if place else ""
+    where = f" ({words(told).replace('=', ' ').replace(',', ', ')})" if told else ""
     return short(plain + where, 240)
 
 

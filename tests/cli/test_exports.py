@@ -15,7 +15,7 @@ from auditor.cli import cli
 from auditor.errors import ConfigError, IncompleteRun, OutputError, VerifyMismatch
 from auditor.findings.record import load
 from auditor.report import github
-from auditor.report.formats import FORMATS
+from auditor.report.formats import DECIDED, FORMATS
 from tests.runfolder import build_run
 
 DOC = (Path(__file__).parents[2] / "docs/formats.md").read_text(encoding="utf-8")
@@ -243,3 +243,33 @@ def test_the_gate_refuses_a_run_that_was_changed_after_the_audit(folder: Path, n
 def test_the_gate_refuses_a_run_whose_items_are_gone(folder: Path) -> None:
     (folder / "items/truth_probe.jsonl").unlink()
     assert isinstance(call("gate", folder).exception, IncompleteRun)
+
+
+WAIVER = """
+waivers:
+- {rule: refusal_behaviour.harmful_refusal_rate, model: "SmolLM2-*", reason: known, owner: O, approved_by: A,
+   created: 2020-01-01, expires: %s, accept_up_to: 0.0}
+"""
+
+
+def test_a_report_by_the_terms_of_a_gate_says_what_they_make_of_it(folder: Path, tmp_path: Path) -> None:
+    kept: dict[str, tuple[str, ...]] = {}
+    for until in ("2999-01-01", "2020-02-01"):
+        waivers = tmp_path / f"{until}.yaml"
+        waivers.write_text(WAIVER % until, encoding="utf-8")
+        place = tmp_path / f"{until}.html"
+        assert call("report", folder, "--waivers", waivers, "--html", place).exception is None
+        told = [call("report", folder, "--format", n, "--waivers", waivers).stdout for n in ("gitlab", "sarif-alerts")]
+        kept[until] = (place.read_text(encoding="utf-8"), *told)
+    page, issues, alerts = kept["2999-01-01"]
+    assert "Waivers in force" in page
+    assert {i["severity"] for i in json.loads(issues) if i["check_name"] == "R001"} == {"info"}
+    assert [r["ruleId"] for r in json.loads(alerts)["runs"][0]["results"]] == []
+    page, issues, alerts = kept["2020-02-01"]
+    assert "Waivers that do not hold" in page
+    assert {i["severity"] for i in json.loads(issues) if i["check_name"] == "R001"} == {"critical"}
+    assert [r["ruleId"] for r in json.loads(alerts)["runs"][0]["results"]] == ["R001"]
+    for name in sorted(set(FORMATS) - set(DECIDED)):
+        refused = call("report", folder, "--format", name, "--waivers", tmp_path / "2999-01-01.yaml").exception
+        assert isinstance(refused, ConfigError)
+        assert f"--format {name} knows no policy, waivers or baseline" in str(refused)

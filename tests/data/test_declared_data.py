@@ -183,7 +183,9 @@ def test_a_file_too_large_or_with_too_many_rows_is_not_read(tmp_path: Path, monk
 
 
 def test_a_file_that_is_missing_or_another_one_is_refused(tmp_path: Path) -> None:
-    assert "gone.csv: no such file" in refusal(tmp_path, {"path": "gone.csv", **FACTS})
+    gone = refusal(tmp_path, {"path": "gone.csv", **FACTS})
+    assert "datasets.mine.files.0.path: " in gone
+    assert gone.endswith("gone.csv: no such file")
     assert "not a file" in refusal(tmp_path, {"path": ".", "format": "csv", **FACTS})
     assert "is not the file that was declared" in refusal(tmp_path, facts(GOOD, sha256="0" * 64))
     digest = sha256_hex(GOOD.encode())

@@ -89,7 +89,8 @@ class PlantedRunner:
 
     def activations(self, examples: Any, sites: Any, position: str, *, mean: bool = False) -> Any:
         assert mean
-        x = np.array([[noise(f"{e.id} {e.completion} {site.layer} {site.point}") for site in sites] for e in examples])
+        places = [site.layer + (site != EMBEDDING) for site in sites]
+        x = np.array([noise(f"{e.id} {e.completion}")[places] for e in examples])
         for i, site in enumerate(sites):
             planted = site.layer >= SIGNAL_LAYER if site != EMBEDDING else self.lexical
             if planted:
@@ -117,7 +118,8 @@ def shuffled(text: str) -> list[str]:
 
 
 def noise(text: str) -> Any:
-    return np.random.default_rng(list(text.encode())).normal(size=D_MODEL)
+    """[embedding and layers, d_model]: the same at a site, whichever others are read with it."""
+    return np.random.default_rng(list(text.encode())).normal(size=(LAYERS + 1, D_MODEL))
 
 
 def audited(

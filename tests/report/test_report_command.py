@@ -40,7 +40,7 @@ def test_one_format_elsewhere_leaves_the_folder_as_it_is(folder: Path, tmp_path:
 
 def test_the_manifest_of_the_folder_goes_into_its_pdf(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[dict[str, bytes]] = []
-    monkeypatch.setattr(pdf, "render", lambda record, attached: given.append(attached) or b"%PDF")
+    monkeypatch.setattr(pdf, "render", lambda record, attached, outcome: given.append(attached) or b"%PDF")
     call(folder, "--pdf", folder / "a.pdf")
     (folder / "manifest.json").write_bytes(b"{}")
     call(folder, "--pdf", folder / "a.pdf")

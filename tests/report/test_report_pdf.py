@@ -134,7 +134,7 @@ def test_the_record_and_the_manifest_are_inside() -> None:
 
 def test_every_figure_has_a_name_and_every_link_says_where_it_goes() -> None:
     figures = [o for o in objects() if o.get("/S") == "/Figure"]
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert all(o["/Alt"] for o in figures)
     links = [o for o in objects() if o.get("/Subtype") == "/Link"]
     assert len(links) > 50
@@ -174,7 +174,7 @@ def test_hostile_text_is_printed_whole_and_links_nowhere() -> None:
 
 @pytest.mark.parametrize("address", ["https://example.org/a.png", "file:///etc/hostname"])
 def test_a_page_that_asks_for_something_is_not_rendered(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    monkeypatch.setattr(html, "markup", lambda record, medium: f'<img src="{address}">')
+    monkeypatch.setattr(html, "markup", lambda *_: f'<img src="{address}">')
     with pytest.raises(AuditorError, match="outside itself"):
         pdf.render(record())
 

@@ -9,7 +9,7 @@ from markupsafe import Markup
 
 from auditor.config import Criterion
 from auditor.measure.intervals import Estimate
-from auditor.report import numbers, text
+from auditor.report import details, numbers, text, words
 from tests.report.pages import record
 
 NBSP = "\xa0"
@@ -129,3 +129,21 @@ def test_bars_sizes_counts_and_dates() -> None:
     assert numbers.date("soon") == "soon"
     assert numbers.clock("2026-11-22T01:15:00+02:00") == "21 Nov 2026, 23:15 UTC"
     assert numbers.seconds(200.2) == f"3{NBSP}min 20{NBSP}s"
+
+
+@pytest.mark.parametrize(
+    ("finding_id", "told"),
+    [
+        ("p.m[trait=trait_sentiment]", "slope (trait sentiment)"),
+        ("p.m[layer=3,trait=trait_my_trait]", "slope (layer 3, trait my trait)"),
+        ("p.m[dataset=truth_cities]", "slope (dataset truth cities)"),
+        ("p.m", "slope"),
+    ],
+)
+def test_a_title_does_not_say_a_key_twice(finding_id: str, told: str) -> None:
+    assert words.named("slope", finding_id) == told
+
+
+def test_a_place_does_not_say_a_key_twice() -> None:
+    places = [details.placed(*pair) for pair in (("trait", "trait_sentiment"), ("layer", 3), ("arm", "armed"))]
+    assert places == ["trait sentiment", "layer 3", "arm armed"]
