@@ -179,7 +179,7 @@ def validate_against(config: AuditConfig, probes: Mapping[str, LoadedProbe], *, 
 def _checked_runs(config: AuditConfig, name: str, probe: Probe[Any], place: str) -> dict[str, Any]:
     """A probe's parameters, filled in. Each specification must be valid, and another, or a choice would count twice."""
     known: dict[bytes, str] = {}
-    filled = {}
+    filled: dict[str, dict[str, Any]] = {}
     for run, under in runs(config, name):
         other = specification_of(run)
         where = f"{place}.multiverse.specifications.{other}" if other else place
