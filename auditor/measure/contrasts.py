@@ -51,9 +51,9 @@ def exceedance_p(*, x: ArrayLike, lower: bool = False, either_sign: bool = False
 def strongest_null(null: ArrayLike, *, lower: bool = False, either_sign: bool = False) -> tuple[int, float]:
     """Which of the null directions, given as for `exceedance_p`, does the most, and its effect.
 
-    One that broke the target (NaN) comes before all others.
+    One that broke the target (NaN) did more than any: its effect is infinite.
     """
-    means = _means(null)
+    means = np.nan_to_num(_means(null), nan=-np.inf if lower else np.inf)
     index = int(np.argmin(means) if lower else np.argmax(np.abs(means) if either_sign else means))
     return index, float(means[index])
 

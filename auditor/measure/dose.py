@@ -103,8 +103,6 @@ class Dose:
         trait, evidence = self.trait, self.trait.bench.evidence
         stored, most = {}, {}
         for kind, directions in nulls.items():
-            if not directions:
-                continue
             stored[kind], most[kind] = self._against(put, kind, directions)
         refs = trait.refs(x="effect") + evidence.draw_refs(stored)
         p = evidence.estimate("exceedance_p", refs, EITHER_SIGN)

@@ -133,14 +133,14 @@ class Intervening(Asking):
             refs = item + self._evidence.draw_refs({kind: stored})
             p = self._evidence.estimate("exceedance_p", refs, params)
             self._record(names[0], p, "alternative", {**at, "null": kind}, "")
-            row, size = strongest_null(self._evidence.tensors[stored], lower=lower)
-            most[kind] = -size if lower else size
-            if np.isfinite(size):  # a direction that broke the target left no rate
+            row, done = strongest_null(self._evidence.tensors[stored], lower=lower)
+            most[kind] = -done if lower else done
+            if np.isfinite(done):  # a direction that broke the target left no rate
                 rate = self._evidence.estimate("wilson_rate", self._evidence.draw_refs({"x": stored}, row))
                 self._record(names[1], rate, "null", {"direction": f"strongest, {kind}", "judge": "metric"}, "")
-        kind = max(most, key=lambda kind: np.nan_to_num(most[kind], nan=np.inf))
-        self._record(names[0], whole, "primary", at, f"strongest null: {kind}")
-        return unproven(whole, kind)
+        strongest = max(most, key=most.__getitem__)
+        self._record(names[0], whole, "primary", at, f"strongest null: {strongest}")
+        return unproven(whole, strongest)
 
     def halving(
         self,

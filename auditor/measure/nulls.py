@@ -53,17 +53,18 @@ def null_directions(rng: Generator, counts: NullCounts, like: Direction, fit: La
     *Shuffled labels*: the recipe of `like` refitted on the same rows with labels permuted within their groups (see
     `permuted_labels`). What lies along `like` is taken away: a share of it is left by chance, and where the classes are
     far apart that share is nearly all of the refit, which at the norm of `like` would be `like` again. A refit of
-    which nothing else is left is dropped.
+    which nothing else is left is dropped, and with the last of them the kind.
     """
     drawn = random_directions(rng, counts.random + counts.orthogonal, like)
     labels = permuted_labels(fit.labels, fit.groups, counts.shuffled, rng)
     refits = [LinearDetector(weights, 0.0, like.method) for weights in refitted(like.method, copied(fit.x), labels)]
     fitted = [direction_of(refit, like.site) for refit in refits if refit.weights.any()]
-    return {
+    found = {
         RANDOM: tuple(drawn[: counts.random]),
         ORTHOGONAL: _beside(like, drawn[counts.random :], ORTHOGONAL),
         SHUFFLED: _beside(like, fitted, SHUFFLED),
     }
+    return {kind: directions for kind, directions in found.items() if directions}
 
 
 def unproven(p: Estimate, strongest: str) -> str:

@@ -315,6 +315,23 @@ def test_a_template_that_opens_a_thought_is_not_testable():
     assert "thinking block" in audited(runner)[0].reason
 
 
+class NoNumbersUnderSome(PlantedRunner):
+    """Its logits are no numbers while an orthogonal direction is ablated."""
+
+    def ask(self, asked, effects, *, what="", **how):
+        found = super().ask(asked, effects, what=what, **how)
+        broken = "ablated, null, orthogonal" in what
+        return [Answered(one.answer, dict.fromkeys(one.values)) if broken else one for one in found]
+
+
+def test_a_null_direction_that_breaks_the_model_did_as_much_as_any_and_has_no_rate():
+    result, _ = audited(NoNumbersUnderSome())
+    (p,) = [m for m in result.measurements if (m.name, m.role) == ("ablation_beyond_random", "primary")]
+    assert (p.estimate.value, p.note) == (pytest.approx(21 / 61), "strongest null: orthogonal")
+    told = {m.at["direction"] for m in result.measurements if m.role == "null" and m.name == "harmful_refusal_ablated"}
+    assert told == {"random 0", "random 1", "strongest, random", "strongest, shuffled labels"}
+
+
 class BrokenUnder(PlantedRunner):
     """Its logits are no numbers while the planted direction is ablated anywhere but at one layer."""
 
