@@ -17,7 +17,7 @@ from auditor.config import Strict
 from auditor.measure.classifiers import RECIPES
 from auditor.measure.evidence import SAMPLES
 from auditor.measure.flags import Sets
-from auditor.measure.instrument import Candidate
+from auditor.measure.instrument import PROFILE_CHANCE, Candidate
 from auditor.measure.interview import FALSE, KINDS, TRUTHFUL
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import MeasurementSpec, Probe
@@ -157,14 +157,7 @@ PROBE = Probe(
             limits="Tells the instruction before an answer, not whether the answer is false: every answer in it is "
             "true.",
         ),
-        MeasurementSpec(
-            name="profile_p",
-            unit="p",
-            evidence="decodable",
-            plain="chance of a layer as good as the best on the validation groups",
-            at=("recipe",),
-            limits="Pays for the choice among layers; not for that among recipes.",
-        ),
+        PROFILE_CHANCE,
     ),
     source="arXiv:2502.03407",
     run=run,

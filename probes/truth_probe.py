@@ -20,7 +20,7 @@ from auditor.config_data import LabelledData
 from auditor.data.examples import Split
 from auditor.measure.detectors import DETECTORS, DetectorName
 from auditor.measure.distractor import WORD_TOKENS
-from auditor.measure.instrument import FROM_PAIRS, Candidate
+from auditor.measure.instrument import FROM_PAIRS, PROFILE_CHANCE, Candidate
 from auditor.measure.library import SELECTION, View
 from auditor.measure.measurement import MeasurementSpec, Probe
 from auditor.measure.pairs import AnyRecipe
@@ -143,14 +143,7 @@ PROBE = Probe(
             at=("recipe", "layer"),
             limits="Seen during the choice of the layer, so too high at the chosen one.",
         ),
-        MeasurementSpec(
-            name="profile_p",
-            unit="p",
-            evidence="decodable",
-            plain="chance of a layer as good as the best on the validation groups",
-            at=("recipe",),
-            limits="Pays for the choice among layers; not for that among recipes.",
-        ),
+        PROFILE_CHANCE,
     ),
     source="arXiv:2310.06824",
     run=run,

@@ -44,7 +44,7 @@ def checked(path: Path, battery: str | None, model: str | None, *, dry_run: bool
         f"config digest {config_digest(declared)[:12]}"
     )
     sets = [line for found in data.values() for line in described(found)]
-    return [valid, *sets, *chances_of(declared, probes), *(forecast_of(declared, probes, data) if dry_run else [])]
+    return [valid, *chances_of(declared, probes), *sets, *(forecast_of(declared, probes, data) if dry_run else [])]
 
 
 def chances_of(config: AuditConfig, probes: dict[str, LoadedProbe]) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
 
-from auditor.cli.exports import write_export
+from auditor.cli.exports import tell
 from auditor.cli.tables import show
 from auditor.findings.comparison import Comparison, Run
 from auditor.findings.comparison import compare as compared
@@ -29,12 +28,7 @@ def compare(earlier: Path, later: Path, html_file: Path | None, as_json: bool) -
     changed (`auditor gate --baseline` judges it), 1 items are not those of their record, 2 or 3 no whole run.
     """
     found = compared(Run.open(earlier), Run.open(later))
-    if html_file is not None:
-        write_export(render(found), html_file)
-    if as_json:
-        click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
-    else:
-        _print(found)
+    tell(found, page=render, table=_print, html_file=html_file, as_json=as_json)
 
 
 def _print(found: Comparison) -> None:

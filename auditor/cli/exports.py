@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from auditor.atomic import writing
 from auditor.bundle import RENDERED, RunFolder, write_atomic
+from auditor.config import Strict
 from auditor.errors import OutputError
 from auditor.findings.files import REPORTS
 from auditor.findings.outcome import GateOutcome
@@ -17,6 +20,7 @@ from auditor.findings.record import AuditRecord
 from auditor.report import github
 from auditor.report.formats import DECIDED
 
+Told = TypeVar("Told", bound=Strict)
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 """the variable in which GitHub Actions names the file of a step's summary"""
 
@@ -34,6 +38,18 @@ def write_export(text: str, output: Path) -> None:
     write_atomic(output, text.encode())
     if home is not None:
         RunFolder(home).write_rendered([output])
+
+
+def tell(
+    found: Told, *, page: Callable[[Told], str], table: Callable[[Told], None], html_file: Path | None, as_json: bool
+) -> None:
+    """Write what was found as a page where one is asked for; print it as JSON, or else as a table."""
+    if html_file is not None:
+        write_export(page(found), html_file)
+    if as_json:
+        click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
+    else:
+        table(found)
 
 
 def publish(record: AuditRecord, outcome: GateOutcome, *, outputs: Mapping[str, Path | None], to_github: bool) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
-from auditor.cli.exports import write_export
+from auditor.cli.exports import tell
 from auditor.cli.tables import show
 from auditor.findings.history import History, Past, read_history
 from auditor.report.numbers import date, number
@@ -30,13 +29,7 @@ def history(folder: Path, html_file: Path | None, as_json: bool) -> None:
     Audits with the same number under "question" asked the same and may be compared. Exit code: 0 whatever the
     verdicts were, 2 without any run folder.
     """
-    found = read_history(folder)
-    if html_file is not None:
-        write_export(render(found), html_file)
-    if as_json:
-        click.echo(json.dumps(found.model_dump(mode="json"), indent=1))
-    else:
-        _print(found)
+    tell(read_history(folder), page=render, table=_print, html_file=html_file, as_json=as_json)
 
 
 def _print(found: History) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from auditor.bundle import MANIFEST
+from auditor.bundle import MANIFEST, RunFolder
 from auditor.cli.discover import probe_names
 from auditor.errors import ConfigError
 from auditor.findings.comparison import Comparison, Run, compare, refuse_other_question
+from auditor.findings.files import refuse_changed
 from auditor.findings.outcome import GateOutcome, gated
 from auditor.findings.policy import Policy, read_policy, refuse_unknown_families
 from auditor.findings.record import AuditRecord
@@ -34,7 +35,7 @@ def decided(
     not what its manifest seals, before anything is decided.
     """
     if folder.is_dir() and (folder / MANIFEST).is_file():
-        Run.open(folder).refuse_changed()
+        refuse_changed(RunFolder(folder))
     policy = read_policy(policy_file) if policy_file else Policy()
     refuse_unknown_families(policy, {*probe_names(), *record.config.probes}, str(policy_file))
     waivers = read_waivers(waivers_file) if waivers_file else ()
@@ -55,7 +56,7 @@ def against(folder: Path, baseline: Path | None, policy: Policy) -> Comparison |
             f"{baseline}: not the baseline that the policy pins: its manifest.json has sha256 {before.manifest}, "
             f"the policy says {rule.manifest_sha256}"
         )
-    before.refuse_changed()
+    refuse_changed(before.folder)
     comparison = compare(before, Run.open(folder), alpha=rule.alpha, severities=("high", "medium"))
     refuse_other_question(comparison, baseline)
     return comparison

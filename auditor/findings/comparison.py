@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from auditor.bundle import MANIFEST, SEALED, RunFolder
+from auditor.bundle import MANIFEST, RunFolder
 from auditor.canonical import sha256_file
 from auditor.config import Criterion, Severity, Strict
 from auditor.errors import ConfigError, IncompleteRun, VerifyMismatch
@@ -55,16 +55,6 @@ class Run:
         if not path.is_file():
             raise IncompleteRun(f"{path}: missing, so this is not a complete run folder")
         return sha256_file(path)
-
-    def refuse_changed(self) -> None:
-        """Raises VerifyMismatch when a sealed file is not what the manifest says, IncompleteRun when one is gone."""
-        sealed = self.folder.read_json(MANIFEST).get("files", {})
-        present = self.folder.hashes(SEALED)
-        if gone := sorted({*sealed} - {*present}):
-            raise IncompleteRun(f"{self.folder.path / gone[0]}: missing, so this is not a complete run folder")
-        for name in present:
-            if sealed.get(name) != present[name]:
-                raise VerifyMismatch(f"{self.folder.path / name}: not what {MANIFEST} says; the run was changed")
 
     def rows(self, table: str) -> Sequence[Mapping[str, Any]]:
         """Rows of an item table. Raises VerifyMismatch if it is not the one that the record sealed."""

@@ -8,11 +8,12 @@ from pathlib import Path
 
 from auditor.bundle import MANIFEST, RENDERED, SEALED, WORK, RunFolder
 from auditor.canonical import readable_json, sha256_file
-from auditor.errors import AuditorError
+from auditor.errors import AuditorError, IncompleteRun, VerifyMismatch
 
 REPORTS = ("report.html", "report.pdf")
 """what people read first, so that it may not lie there unlisted"""
 RECORD_CHANGED = f"audit.json: changed since {MANIFEST} was written"
+_MISSING = "missing"
 _UNREADABLE = (AuditorError, AttributeError, KeyError, TypeError, ValueError)
 Hashes = Mapping[str, str]
 
@@ -31,13 +32,11 @@ class Seals:
 
 def read_seals(folder: RunFolder) -> Seals:
     """Hold every file against the lists: sealed ones must be there, work may be gone, nothing may differ."""
-    problems: list[str] = []
-    listed = _lists(folder, MANIFEST, ("files", "work"), problems)
+    listed, problems = _sealed(folder)
     rendered = _lists(folder, RENDERED, ("files",), problems)["files"] if (folder.path / RENDERED).exists() else {}
     work = folder.hashes(WORK)
     kept = {name: digest for name, digest in listed["work"].items() if name in work}
     shown = {name: sha256_file(folder.path / name) for name in {*rendered, *REPORTS} if _is_file(folder, name)}
-    problems += differences(listed["files"], folder.hashes(SEALED), MANIFEST)
     problems += differences(kept, work, MANIFEST)
     problems += differences(rendered, shown, RENDERED)
     known = {MANIFEST, RENDERED, *listed["files"], *work, *rendered, *REPORTS, *folder.hashes(SEALED)}
@@ -45,11 +44,31 @@ def read_seals(folder: RunFolder) -> Seals:
     return Seals(checked, problems, tuple(name for name in _names(folder.path) if name not in known))
 
 
+def refuse_changed(folder: RunFolder) -> None:
+    """Raises IncompleteRun when a sealed file is gone, VerifyMismatch when one is not what the manifest says."""
+    _, problems = _sealed(folder)
+    if (folder.path / MANIFEST).is_file():
+        gone = [problem for problem in problems if problem.endswith(_MISSING)]
+    else:
+        gone = [f"{MANIFEST}: {_MISSING}"]
+    if gone:
+        raise IncompleteRun(f"{folder.path / gone[0]}, so this is not a complete run folder")
+    if problems:
+        raise VerifyMismatch(f"{folder.path / problems[0]}; see auditor verify {folder.path}")
+
+
+def _sealed(folder: RunFolder) -> tuple[Mapping[str, Hashes], list[str]]:
+    """The lists of the manifest, and what of it or of the files that it seals is not as it was."""
+    problems: list[str] = []
+    listed = _lists(folder, MANIFEST, ("files", "work"), problems)
+    return listed, [*problems, *differences(listed["files"], folder.hashes(SEALED), MANIFEST)]
+
+
 def differences(listed: Hashes, present: Hashes, where: str) -> Iterator[str]:
     """One line for each file that is missing, not in the list `where`, or not what the list says."""
     for name in sorted({*listed, *present}):
         if name not in present:
-            yield f"{name}: listed in {where} but missing"
+            yield f"{name}: listed in {where} but {_MISSING}"
         elif name not in listed:
             yield f"{name}: not listed in {where}"
         elif listed[name] != present[name]:

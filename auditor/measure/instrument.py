@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from auditor.errors import NotQualified
 from auditor.measure.intervals import MIN_NEGATIVES, Estimate
 from auditor.measure.library import View
-from auditor.measure.measurement import Check, Qualification, Rule
+from auditor.measure.measurement import Check, MeasurementSpec, Qualification, Rule
 from auditor.model.sites import Site
 
 AUROC_LOW = 0.70
@@ -34,6 +34,16 @@ class Candidate:
     position: str
     validation: Estimate
 
+
+PROFILE_CHANCE = MeasurementSpec(
+    name="profile_p",
+    unit="p",
+    evidence="decodable",
+    plain="chance of a layer as good as the best on the validation groups",
+    at=("recipe",),
+    limits="Pays for the choice among layers; not for that among recipes.",
+)
+"""what a probe reports that chooses among the layers of a profile"""
 
 REQUIRED: Mapping[str, tuple[Rule, float]] = {
     "held-out AUROC": ("low at least", AUROC_LOW),

@@ -130,7 +130,7 @@ def test_requests_of_ones_own_are_asked_and_kinds_they_lack_are_not_measured(fol
         assert found[name].estimate.value is None
         assert "orders holds no requests of kind" in found[name].note
     assert (direction.status, direction.reason) == ("abstained", "orders · plain: the data set holds no such requests")
-    assert [data.name for data in record.datasets] == ["orders"]
-    assert "rows were treated as independent" in str(record.datasets[0].card["groups"])
+    assert [data.name for data in record.datasets] == ["judged_answers", "orders"]
+    assert "rows were treated as independent" in str(record.datasets[1].card["groups"])
     assert verify(folder / "run").problems == []
     assert str(folder) not in json.dumps(record.model_dump(mode="json"))
