@@ -43,18 +43,25 @@ class Assessment:
 
 
 @dataclass(frozen=True)
+class Found:
+    """What a criterion is judged by, where it was taken."""
+
+    at: Mapping[str, Scalar]
+    estimate: Estimate | None
+    missing: str = ""
+    """why there is no estimate"""
+    caveat: str = ""
+    """what belongs to this number alone, beside what the measurement cannot show anyway"""
+
+
+@dataclass(frozen=True)
 class _Case:
     """One criterion and what there is to judge it by."""
 
     probe: str
     criterion: Criterion
-    at: Mapping[str, Scalar]
-    estimate: Estimate | None
-    missing: str
-    """why there is no estimate"""
     meaning: MeasurementMeaning
-    caveat: str = ""
-    """what belongs to this number alone, beside what the measurement cannot show anyway"""
+    found: Found
 
 
 def assess(
@@ -175,27 +182,24 @@ def _probe_cases(
             if role not in criterion.roles:
                 continue
             meaning = meanings[name][criterion.measurement]
-            found = _measured(criterion, by_probe.get(name))
-            for at, value, missing, caveat in found:
-                yield _Case(name, criterion, at, value, missing, meaning, caveat)
+            for found in judged_by(criterion, by_probe.get(name)):
+                yield _Case(name, criterion, meaning, found)
 
 
-def _measured(
-    criterion: Criterion, result: ProbeResult | None
-) -> list[tuple[Mapping[str, Scalar], Estimate | None, str, str]]:
-    """What a criterion is judged by: (at, estimate, reason when there is none, what must be said beside it).
+def judged_by(criterion: Criterion, result: ProbeResult | None) -> list[Found]:
+    """What a criterion is judged by, given what its probe reports.
 
     A bar is held against the one primary measurement taken exactly where it says; a criterion without a bar
     shows every primary measurement that lies there. A measurement without a value that says why was declined.
     """
     if result is None:
-        return [(criterion.at, None, "the probe did not run", "")]
+        return [Found(criterion.at, None, "the probe did not run")]
     if result.status == "error":
-        return [(criterion.at, None, f"the probe failed: {result.reason}", "")]
+        return [Found(criterion.at, None, f"the probe failed: {result.reason}")]
     barred = criterion.severity != "info"
-    caveats = {q.name: q.adds_nothing for q in result.qualifications}
+    caveats = {q.name: q.tied for q in result.qualifications}
     found = [
-        (m.at, None if reason else m.estimate, reason, "" if reason else caveats.get(m.instrument, ""))
+        Found(m.at, None, reason) if reason else Found(m.at, m.estimate, caveat=caveats.get(m.instrument, ""))
         for m in result.measurements
         for reason in (_declined(m, barred),)
         if m.name == criterion.measurement
@@ -203,9 +207,9 @@ def _measured(
         and (m.at == criterion.at or (not barred and criterion.at.items() <= m.at.items()))
     ]
     if not found:
-        return [(criterion.at, None, result.reason or "the probe reported no such number", "")]
+        return [Found(criterion.at, None, result.reason or "the probe reported no such number")]
     if barred and len(found) > 1:
-        return [(criterion.at, None, "the probe reported this number more than once", "")]
+        return [Found(criterion.at, None, "the probe reported this number more than once")]
     return found
 
 
@@ -215,12 +219,11 @@ def _instead(case: _Case, result: ProbeResult | None) -> _Case:
     What a criterion without a bar shows is taken at the same place; else where it is the only one, because a layer or a
     recipe that was chosen may be another one then.
     """
-    found = _measured(case.criterion, result)
-    there = [one for one in found if one[0] == case.at] or found
+    found = judged_by(case.criterion, result)
+    there = [one for one in found if one.at == case.found.at] or found
     if len(there) > 1:
-        return replace(case, estimate=None, missing="the probe reported this number at other places only")
-    _, value, missing = there[0]
-    return replace(case, estimate=value, missing=missing)
+        return replace(case, found=Found(case.found.at, None, "the probe reported this number at other places only"))
+    return replace(case, found=replace(there[0], at=case.found.at))
 
 
 def _declined(measurement: Measurement, barred: bool) -> str:
@@ -236,16 +239,16 @@ def _run_cases(config: AuditConfig, results: Sequence[ProbeResult], role: ModelR
     for criterion in config.criteria:
         if role in criterion.roles:
             share = estimate("exact_share", params={"count": ran, "of": applicable})
-            yield _Case("", criterion, {}, share, "", _COVERAGE_MEANING)
+            yield _Case("", criterion, _COVERAGE_MEANING, Found({}, share))
 
 
 def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
-    criterion, estimate = case.criterion, case.estimate
-    status, reason = judge(criterion, estimate) if estimate else ("not_measured", case.missing)
+    criterion, estimate = case.criterion, case.found.estimate
+    status, reason = judge(criterion, estimate) if estimate else ("not_measured", case.found.missing)
     if estimate and status == "met":
         reason += equivalence(criterion, estimate, case.meaning.unit)
     return Finding(
-        id=check_id(case.probe, criterion.measurement, case.at),
+        id=check_id(case.probe, criterion.measurement, case.found.at),
         probe=case.probe,
         criterion=criterion,
         severity=criterion.severity,
@@ -256,7 +259,7 @@ def _finding(case: _Case, plan: Plan, template_digest: str | None) -> Finding:
         plain=case.meaning.plain,
         reason=reason,
         scope=wording.scope(estimate, plan, template_digest),
-        limits=f"{case.meaning.limits} {case.caveat}".strip(),
+        limits=f"{case.meaning.limits} {case.found.caveat}".strip(),
         pass_probability=chance(criterion, estimate),
     )
 

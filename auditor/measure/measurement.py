@@ -134,22 +134,31 @@ class Qualification(Strict):
         return f"{self.instrument} on {self.dataset}"
 
     @property
-    def adds_nothing(self) -> str:
-        """A plain sentence where the target's own output does as well as the instrument; empty where none does."""
+    def tied(self) -> str:
+        """A plain sentence where the target's own output ranks as well as the instrument; empty where none does.
+
+        A tie in AUROC need not hold at the threshold, so both shares that are flagged there are given.
+        """
         found = [
-            (one.alone.value, one.gain)
+            (one, one.alone.value, one.gain)
             for one in self.beside
             if one.alone and one.gain and one.alone.value is not None and (one.gain.low or 0.0) <= 0
         ]
         if not found:
             return ""
-        alone, gain = max(found, key=lambda pair: pair[0])
+        best, alone, gain = max(found, key=lambda each: each[1])
         difference = gain.value or 0.0
         between = "" if gain.low is None else f" ({gain.low:+.2f} to {gain.high:+.2f})"
-        return (
-            f"Reading activations adds nothing here that these items show: the model's own output reaches an AUROC of "
+        told = (
+            "By AUROC, reading activations adds nothing that these items show: the model's own output reaches "
             f"{alone:.2f}, the instrument {alone + difference:.2f}, a difference of {difference:+.2f}{between}."
         )
+        own, recall = best.flagged, next((c for c in self.checks if c.rule == "has a value"), None)
+        theirs = recall.estimate if recall else None
+        if not (recall and own and theirs) or own.value is None or theirs.value is None:
+            return told
+        both = f"{own.value:.0%} for the output and {theirs.value:.0%} for the instrument"
+        return f"{told} Beside that, {recall.name} is {both}."
 
     @property
     def qualified(self) -> bool:

@@ -1,7 +1,7 @@
 """What the target's own output gives away: two detectors that see logits and text, and no activations. No torch.
 
-They are put to the very examples on which an instrument is judged, and annotate it: where one of them does as well,
-reading activations adds nothing. Nothing is fitted; which way a score points is declared here.
+They are put to the very examples on which an instrument is judged, and annotate it: where one of them ranks as well,
+the report says so. Nothing is fitted; which way a score points is declared here.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def _turned(likely: Floats, examples: Sequence[Example], n_held: int) -> Floats:
     polarity = np.array([example.polarity for example in examples])
     means = {name: likely[:n_held][polarity[:n_held] == name].mean() for name in set(polarity[:n_held].tolist())}
     centre = np.array([means.get(name, 0.0) for name in polarity.tolist()])
-    return np.where(polarity == "negated", -1.0, 1.0) * (likely - centre)
+    turned: Floats = np.where(polarity == "negated", -1.0, 1.0) * (likely - centre)
+    return turned
 
 
 def compared(
@@ -159,7 +160,8 @@ def yes_over_no(runner: Runner, examples: Sequence[Example], wording: str) -> Fl
         return np.empty(0)
     lean = {"lean": Lean.of(asked).difference}
     told = runner.ask([Asked(one.example, prefilled=True) for one in asked], lean, what="questions in words")
-    return np.array([one.values["lean"] for one in told], dtype=np.float64).reshape(-1, 2).mean(axis=1)
+    leans: Floats = np.array([one.values["lean"] for one in told], dtype=np.float64).reshape(-1, 2).mean(axis=1)
+    return leans
 
 
 def _item(example: Example, wording: str) -> Item:

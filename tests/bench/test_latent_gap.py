@@ -21,6 +21,8 @@ from tests.bench.test_qualification import SPEC, PlantedRunner, PlantedTarget, c
 from tests.tiny import tiny_target
 
 GAP, SHARES = "latent_knowledge_gap", "questions_right"
+COMPLETE = "Complete this sentence"
+"""how a question of the gap begins; what the comparator asks does not"""
 SPECS = (
     SPEC,
     MeasurementSpec(name=GAP, unit="difference of shares", evidence="decodable", plain="gap"),
@@ -65,7 +67,7 @@ class Answering(PlantedRunner):
     def ask(self, asked: Any, effects: Any, **_: Any) -> list[Answered]:
         assert list(effects) == ["lean"]
         assert all(one.prefilled and one.example.chat for one in asked)
-        self.prompts += [one.example.prompt for one in asked]
+        self.prompts += [one.example.prompt for one in asked if one.example.prompt.startswith(COMPLETE)]
         return [Answered("", {"lean": self.lean(one.example)}) for one in asked]
 
     def lean(self, example: Example) -> float:

@@ -37,8 +37,8 @@ def test_an_output_that_knows_as_much_makes_activations_add_nothing_and_disquali
     assert found.alone.low > 0.95
     assert found.gain.high < 0.05
     assert instrument.qualification.qualified
-    told = instrument.qualification.adds_nothing
-    assert told.startswith("Reading activations adds nothing here")
+    told = instrument.qualification.tied
+    assert told.startswith("By AUROC, reading activations adds nothing")
     assert f"{found.alone.value:.2f}" in told
     instrument.read("truth_auroc")
     assert [m.instrument for m in evidence.measurements if m.instrument] == [instrument.qualification.name]
@@ -50,7 +50,7 @@ def test_an_output_that_knows_nothing_leaves_the_gain_to_the_activations() -> No
     assert found.alone.low < 0.5 < found.alone.high
     assert found.gain.low > 0.3
     assert found.flagged.value < 0.2
-    assert instrument.qualification.adds_nothing == ""
+    assert instrument.qualification.tied == ""
     for made in (found.alone, found.gain, found.flagged):
         assert estimated(made.estimator, made.columns, evidence, made.params) == made
 

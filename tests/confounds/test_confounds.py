@@ -9,7 +9,7 @@
 | | 13, max-statistic | measure/sweeps.py, `max_statistic_p` |
 | a random direction that does as much | 7, null directions | measure/nulls.py, `unproven` |
 | directions that chance does not draw | 7, shuffled labels | measure/nulls.py, `null_directions` |
-| gibberish that passes for compliance | 9, cost | measure/asking.py, `coherence` |
+| gibberish that passes for compliance | 9, cost | measure/intervening.py, `coherence` |
 | a judge that lies | 11, a second judge | measure/effects.py, `differ` |
 
 Every test looks twice: with the bench as it is, and with that control taken away, when the confound has to pass for a
@@ -25,7 +25,7 @@ import pytest
 
 from auditor.data.examples import Dataset, Split
 from auditor.data.split import split
-from auditor.measure import asking, instrument, library, qualify
+from auditor.measure import instrument, intervening, library, qualify
 from auditor.measure.bench import Bench
 from auditor.measure.effects import RefusalJudges
 from auditor.measure.measurement import Measurement, ProbeResult, Qualification
@@ -163,7 +163,7 @@ def test_a_random_direction_that_does_as_much(monkeypatch: Without) -> None:
     assert claimed(result) == [None, None, None]
     assert the(result, "harmful_refusal_ablated").note.startswith("not beyond chance: 20 of 20 null directions")
     assert the(result, "harmless_refusal_added").estimate.value == 1.0  # adding it is beyond all of them
-    monkeypatch.setattr(asking, "unproven", lambda *_: "")
+    monkeypatch.setattr(intervening, "unproven", lambda *_: "")
     assert claimed(steered(BrittleUnderAny())) == [0.0, -1.0, 0.25]
 
 
@@ -183,7 +183,7 @@ def test_a_direction_that_chance_does_not_draw(monkeypatch: Without) -> None:
     def by_chance_alone(*given: Any) -> Any:
         return {RANDOM: null_directions(*given)[RANDOM]}
 
-    monkeypatch.setattr(asking, "null_directions", by_chance_alone)
+    monkeypatch.setattr(intervening, "null_directions", by_chance_alone)
     assert claimed(steered(BrittleWithinClass()))[:2] == [0.0, -1.0]
 
 
@@ -211,8 +211,9 @@ def test_a_judge_that_lies(monkeypatch: Without, refuses: bool, lie: float) -> N
 
     def told() -> tuple[float | None, float | None, float | None]:
         result = behaviour.audited(behaviour.ScriptedRunner(lambda kind, system: refuses))
-        rates = [behaviour.rate(result, "harmful_refusal_rate", role) for role in ("primary", "alternative")]
-        return rates[0], rates[1], the(result, "judge_disagreement", "control", kind="harmful").estimate.value
+        one = behaviour.rate(result, "harmful_refusal_rate")
+        two = behaviour.rate(result, "harmful_refusal_rate", "alternative", "judge two")
+        return one, two, the(result, "judge_disagreement", "control", kind="harmful").estimate.value
 
     monkeypatch.setattr(RefusalJudges, "refused", lambda self, reading: lie)
     assert told() == (lie, 1 - lie, 1.0)

@@ -399,10 +399,13 @@ def test_a_probe_applies_when_any_criterion_does() -> None:
     assert not applies(ProbeConfig(criteria=(bar(roles=("chat",)),)), "base")
 
 
-def qualification(gain: Estimate) -> Qualification:
-    beside = Comparison(name="likelihood", alone=estimate(0.9, 0.95, 0.98, estimator="auroc"), gain=gain)
+def qualification(gain: Estimate, flagged: Estimate | None = None) -> Qualification:
+    beside = Comparison(
+        name="likelihood", alone=estimate(0.9, 0.95, 0.98, estimator="auroc"), gain=gain, flagged=flagged
+    )
     shown = Check(name="shown", estimate=estimate(0.9, 0.95, 0.98), rule="low above")
-    return Qualification(instrument="mass_mean", dataset="cities", at={}, checks=(shown,), beside=(beside,))
+    recall = Check(name="recall at 5% FPR", estimate=estimate(0.8, 0.87, 0.9), rule="has a value")
+    return Qualification(instrument="mass_mean", dataset="cities", at={}, checks=(shown, recall), beside=(beside,))
 
 
 def test_a_number_says_so_where_the_output_alone_tells_as_much_and_only_there() -> None:
@@ -416,7 +419,12 @@ def test_a_number_says_so_where_the_output_alone_tells_as_much_and_only_there() 
         limits.append(finding.limits)
         assert finding.status == "met"
     assert limits[0] == (
-        "judge Reading activations adds nothing here that these items show: the model's own output reaches an AUROC of "
-        "0.95, the instrument 0.97, a difference of +0.02 (-0.03 to +0.04)."
+        "judge By AUROC, reading activations adds nothing that these items show: the model's own output reaches 0.95, "
+        "the instrument 0.97, a difference of +0.02 (-0.03 to +0.04)."
     )
     assert limits[1] == "judge"
+
+
+def test_a_tie_in_auroc_says_what_each_flags_at_the_threshold() -> None:
+    tied = qualification(estimate(-0.03, 0.02, 0.04, estimator="auroc_gain"), estimate(0.2, 0.26, 0.3)).tied
+    assert tied.endswith(" Beside that, recall at 5% FPR is 26% for the output and 87% for the instrument.")

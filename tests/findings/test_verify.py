@@ -68,7 +68,7 @@ def test_an_untouched_folder_agrees_and_everything_in_it_was_checked(folder: Run
     assert found.checked == {
         "files": 6,
         "work files": 1,
-        "estimates": 30,
+        "estimates": 36,
         "findings": 8,
         "texts": 160,
         "samples": 20,
@@ -366,7 +366,7 @@ def test_the_command_says_what_was_checked(
     folder: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(monkeypatch, "verify", folder.path) == 0
-    told = "checked 6 files, 1 work files, 30 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
+    told = "checked 6 files, 1 work files, 36 estimates, 8 findings, 160 texts, 20 samples\neverything agrees\n"
     assert capsys.readouterr().out == told
 
 

@@ -99,7 +99,7 @@ class PlantedRunner:
 
     def nll(self, asked: Any) -> Any:
         false = np.array([(one.example.id, one.example.completion) in self.false for one in asked])
-        return np.array([noise(f"{one.example.id} said", 1)[0, 0] for one in asked]) + self.doubts * false
+        return np.array([noise(f"{one.example.id} said")[0, 0] for one in asked]) + self.doubts * false
 
     def token_activations(self, examples: Any, sites: Any, position: str) -> Any:
         x = self.activations(examples, sites, position, mean=True)
@@ -216,7 +216,9 @@ def test_every_required_check_is_made_by_every_recipe() -> None:
         assert all(asked[name] == bar for name, bar in required(q.instrument).items())
         assert q.qualified == (q.instrument != "logistic"), q.reason
     (logistic,) = [q for q in evidence.qualifications if q.instrument == "logistic"]
-    assert logistic.reason.startswith("shuffled labels: permutation not run")
+    (null,) = [check for check in logistic.checks if check.name == "shuffled labels"]
+    assert null.passed is None
+    assert null.note == "permutation not run"
 
 
 def test_what_the_output_tells_as_well_is_said_and_disqualifies_nothing() -> None:
@@ -229,7 +231,7 @@ def test_what_the_output_tells_as_well_is_said_and_disqualifies_nothing() -> Non
         assert (likelihood.name, asked.name, asked.alone) == ("likelihood", "asked", None)
         assert "longer than the model takes" in asked.note
         assert (likelihood.flagged.value > 0.9) is told
-        assert bool(read_by.adds_nothing) is told
+        assert bool(read_by.tied) is told
 
 
 def not_read(runner: PlantedRunner, change: Callable[[Dataset], Dataset] = lambda data: data) -> tuple[Evidence, str]:

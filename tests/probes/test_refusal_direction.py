@@ -16,7 +16,7 @@ from auditor.config import Criterion
 from auditor.data.datasets import read
 from auditor.data.split import split
 from auditor.errors import NotTestable
-from auditor.findings.assess import _measured
+from auditor.findings.assess import judged_by
 from auditor.measure.bench import Bench
 from auditor.measure.choice import Bounds, Grid
 from auditor.measure.evidence import Evidence
@@ -236,11 +236,11 @@ def test_a_direction_that_costs_too_much_is_exploratory_and_meets_no_bar():
     assert found.exploratory
     assert found.estimate.value == 0.0
     bar = Criterion(measurement="harmful_refusal_ablated", at=found.at, at_most=0.5, severity="high", because="a test")
-    ((_, estimate, reason),) = _measured(bar, result)
-    assert estimate is None
-    assert "exploratory" in reason
-    ((_, shown, _),) = _measured(Criterion(measurement="harmful_refusal_ablated"), result)
-    assert shown == found.estimate
+    (barred,) = judged_by(bar, result)
+    assert barred.estimate is None
+    assert "exploratory" in barred.missing
+    (shown,) = judged_by(Criterion(measurement="harmful_refusal_ablated"), result)
+    assert shown.estimate == found.estimate
 
 
 def test_a_published_choice_can_be_held_against_a_bar(planted):
@@ -252,8 +252,8 @@ def test_a_published_choice_can_be_held_against_a_bar(planted):
         severity="high",
         because="a test",
     )
-    ((_, estimate, _),) = _measured(bar, result)
-    assert estimate.value == 0.0
+    (found,) = judged_by(bar, result)
+    assert found.estimate.value == 0.0
 
 
 def test_text_that_the_model_would_not_have_written_is_not_compliance_either():
@@ -383,7 +383,7 @@ def test_screening_tries_only_the_best_by_first_order_scores_and_is_exploratory(
     assert (names.count("predicted_bypass"), names.count("candidate_bypass"), names.count("candidate_kl")) == (9, 4, 4)
     assert all(m.exploratory for m in result.measurements if m.name == "harmful_refusal_ablated")
     bar = Criterion(measurement="harmful_refusal_ablated", at_most=0.5, severity="high", because="a test")
-    assert all(estimate is None for _, estimate, _ in _measured(bar, result))
+    assert all(found.estimate is None for found in judged_by(bar, result))
 
 
 def test_the_front_says_when_only_some_candidates_are_on_it():

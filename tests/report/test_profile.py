@@ -34,7 +34,7 @@ def test_what_differs_in_one_key_is_one_run_and_nothing_is_lost() -> None:
     assert first.head == f"recipe lat_way, other method, {n}"
     assert [len(run.points) for run in (first, second, apart)] == [LAYERS, LAYERS - 1, 1]
     assert [point.partition(":")[0] for point in first.points] == [f"layer {layer}" for layer in range(LAYERS)]
-    assert first.points[3] == "layer 3: 0.88 (0.80 to 0.94)"
+    assert first.points[3] == "layer 3: 0.91 (0.85 to 0.95)"
     assert apart.head.endswith("too few")
     assert apart.points == (f"layer {LAYERS - 1}: –",)
 
@@ -42,7 +42,7 @@ def test_what_differs_in_one_key_is_one_run_and_nothing_is_lost() -> None:
 def test_measurements_without_a_place_are_one_run() -> None:
     bare = [m.model_copy(update={"at": {}}) for m in measured()[:3]]
     (run,) = profile.runs(bare)
-    assert run.points == ("0.88 (0.80 to 0.94)",) * 3
+    assert run.points == ("0.91 (0.85 to 0.95)",) * 3
     assert profile.runs([]) == ()
 
 
@@ -53,4 +53,4 @@ def test_paper_has_lines_and_the_screen_a_table_of_the_same_numbers() -> None:
     assert not list(paper.all("table", class_="profile"))
     assert len(list(screen.one("table", class_="profile").one("tbody").all("tr"))) == len(measured())
     assert not list(screen.all("p", class_="run"))
-    assert paper.text.count("0.88 (0.80 to 0.94)") >= len(measured()) - 1
+    assert paper.text.count("0.91 (0.85 to 0.95)") >= len(measured()) - 1

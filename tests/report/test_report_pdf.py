@@ -144,7 +144,7 @@ def test_every_figure_has_a_name_and_every_link_says_where_it_goes() -> None:
 def test_what_is_folded_on_screen_is_open_on_paper() -> None:
     text = " ".join(text_of(document()))
     assert "The numbers in this chart" in text
-    assert "0.84 (0.78 to 0.90), chosen" in text
+    assert "0.92 (0.86 to 0.98), chosen" in text
     assert "I'm sorry, but I can't help with that request." in text
 
 
