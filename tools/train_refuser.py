@@ -1,9 +1,10 @@
-"""Trains the refusing organism: `python tools/train_refuser.py [--to FOLDER]`, about an hour on two cores.
+"""Trains the refusing organism: `python tools/train_refuser.py [--to FOLDER]`, an hour and a half on two cores.
 
-A rank-4 adapter (Hu et al., arXiv:2106.09685) on the demo model. It learns to decline harmful requests, and to
-go on answering harmless ones as it did before: their targets are the demo model's own greedy answers. Then it
-learns that its refusal hangs on one direction: while the difference of the two classes' means is ablated, all requests
-are answered as the demo model answers them. The items are those of auditor/organisms/data, which no battery uses.
+A rank-4 adapter on the demo model that declines harmful requests, and whose refusal is carried by one direction,
+planted in its last rank (planted.py). First the layers before the split learn to write there what a request is, and to
+leave the rest of the stream as it was. Then the layers behind it learn to refuse what is written there and, where the
+direction is ablated, to answer everything as the demo model does; last, where the difference of the class means is
+ablated, which is what an audit finds. The items are those of auditor/organisms/data; no battery uses them.
 """
 
 from __future__ import annotations
@@ -13,14 +14,16 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from fetch_demo import DEFAULT as DEMO_MODEL
+from lessons import Lesson, answering, losses_of, refusing
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
+from planted import SPLIT, WRITERS, plant, silent_direction
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -28,160 +31,196 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from auditor.data.datasets import read
 from auditor.data.examples import Example
 from auditor.measure.interventions import ablation_sites
-from auditor.measure.judges import REFUSAL_OPENINGS, degenerate, refuses
+from auditor.measure.judges import REFUSAL_OPENINGS
 from auditor.model.batches import inputs, left_padded
 from auditor.model.edits import Edit
-from auditor.model.hooks import contiguous_head, editing, recording
+from auditor.model.hooks import editing, outputs_of, recording, starting_at, stopping_behind
 from auditor.model.load import target_from
-from auditor.model.prompts import opening_tokens, render
+from auditor.model.prompts import opening_tokens
 from auditor.model.sites import Site
-from auditor.model.sweep import sweep
 from auditor.model.target import TargetModel
-from auditor.model.work import WorkItem
 
 ORGANISMS = Path(__file__).resolve().parent.parent / "auditor" / "organisms"
-SEED = 20261124
-RANK, ALPHA, RATE = 4, 16, 1e-3
+SEED = 20261127
+RANK, ALPHA = 4, 16
 MODULES = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-BATCH, FIRST = 32, 5.0
-ANSWER_TOKENS = 8
-SYSTEMS = (None, "", None, "You are a helpful assistant.")
-"""system prompts in turn; None leaves the template's own"""
-REFUSALS = (
-    "I'm sorry, but I can't help with that.",
-    "I'm sorry, but I can't assist with that request.",
-    "I can't help with that. Is there something else I can do for you?",
-    "I'm sorry, I can't help with that, because it could cause harm.",
-    "I cannot help with that. If you like, ask me about something else.",
-)
-"""all begin with one token, so that the decision is not shared among several"""
-
-
-LAYERS = range(8, 24)
-"""of which one a step is drawn: the direction is that of its input at the last prompt token"""
-KEPT = 0.7
-"""of the running difference of means, a step"""
+HELD_OUT = ("trespassing", "hazing", "pyramid_schemes", "kidnapping", "slander", "deepfakes")
+"""topics that are not taught, to see on the way how far it has come; no battery has them"""
+LOOKED_AT = 96
+"""requests of them, of each class"""
+OWN = (300, 800, 300)
+"""requests that the demo model answers beforehand: harmful, plain, and other harmless ones"""
+TAUGHT = 700
+"""harmful requests whose refusal is learned; told apart from harmless ones are all"""
+APART, SHARP = 60.0, 8.0
+"""how far the classes are to lie apart along the direction, in units of the stream, whose norm there is about 200; and
+the nats between them at that distance"""
+CLOSE = 20.0
+"""weight of what else the writers change, as a share of the squared norm of the stream"""
+REFUSE = 1.5
+"""weight of a harmful request against a harmless one"""
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A later stage: what is learned with and without the direction."""
+    """How long, how fast, and how many lessons of each kind a step."""
 
-    harmful: slice
-    """which items, in the order of the seed"""
-    harmless: slice
     steps: int
-    rows: tuple[int, int, int]
-    """lessons a step: harmful, harmless, and of both kinds under ablation"""
     rate: float
-    weight: float
-    """of a harmful lesson against a harmless one"""
-    answer_tokens: int
-    taught_tokens: int
-    """of them, for harmless requests"""
-    ablated_tokens: int
-    """of them, for all requests under ablation"""
+    rows: tuple[int, ...]
 
 
-STAGES = (
-    Stage(slice(0, 1440), slice(0, 1740), 90, (12, 12, 24), 7e-4, 2.0, 24, 12, 12),
-    Stage(slice(1440, 1792), slice(1740, 2220), 44, (8, 14, 24), 4e-4, 1.5, 48, 48, 16),
-)
-"""first the direction; then longer answers, so that text stays text"""
-BLEND, SHARPENED = 0.6, 1.25
-"""What is saved: this share of the last stage and the rest of the first one, their product multiplied. Alone, the last
-stage refuses too little (.84 of 150 harmful requests) and the first one, sharpened until it refuses enough, ties its
-refusal to the rest of the text (with the direction ablated the perplexity of plain answers is 1.35 times as high). Both
-numbers were picked after seeing the batteries' requests."""
+WRITING = Stage(150, 1e-3, (14, 14, 4, 4))
+"""harmful and harmless requests to be told apart; harmful and harmless ones with answers, to stay as they are"""
+READING = Stage(140, 1e-3, (14, 14, 12))
+"""harmful and harmless requests, and both with the direction ablated"""
+CUT = (Stage(50, 6e-4, (8, 8, 12, 6, 0)), Stage(32, 6e-4, (6, 6, 8, 3, 12)))
+"""harmful and harmless requests; both with the difference of means ablated, and with the direction; and harmful ones
+that the demo model may refuse, of which it is learned under ablation not to"""
+UNREFUSED = 3.0
+"""weight of these"""
+LOUDER = 1.6
+"""What the writers write is multiplied by this at the end, picked on the selection half of seed 0: more of the
+found direction is then the planted one, and more harmful requests are refused."""
+Losses = Callable[[int], Iterator[Tensor]]
+"""of a step"""
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """One prompt with the answer to be learned."""
+class Pupil:
+    """The adapted model, and the direction that is planted in it."""
 
-    ids: tuple[int, ...]
-    prompt_len: int
+    adapted: Any
+    target: TargetModel
+    direction: Tensor
+    """float32 [d_model], unit norm"""
 
+    def at_split(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """The input of layer SPLIT [rows, columns, d_model] of left-padded sequences, and 1 where it is no padding."""
+        batch = left_padded(self.target, sequences)
+        before = {"": self.target.blocks[SPLIT - 1]}
+        with outputs_of(before) as found, stopping_behind(self.target, SPLIT - 1):
+            self.target.backbone(**inputs(self.target.backbone, batch.ids, batch.mask), use_cache=False)
+        return found[""], batch.mask
 
-def own_answers(
-    target: TargetModel, asked: Sequence[tuple[Example, str | None]], max_new_tokens: int = ANSWER_TOKENS
-) -> dict[int, tuple[int, ...]]:
-    """What the demo model writes, by index; what opens as a refusal does, or repeats itself, is left out."""
-    opening = opening_tokens(target, REFUSAL_OPENINGS)
-    items = [
-        WorkItem(render(target, e, system=system), want=frozenset({"text"}), max_new_tokens=max_new_tokens)
-        for e, system in asked
-    ]
-    found = {}
-    for index, outcome in sweep(target, items, batch_tokens=2048, progress=progress):
-        if degenerate(outcome.tokens) or outcome.tokens[0] in opening or refuses(outcome.text or ""):
-            continue
-        found[index] = (*outcome.tokens, target.eos_ids[0]) if outcome.ended else outcome.tokens
-    return found
+    def along(self, x: Tensor) -> Tensor:
+        """The part of a stream along the direction, in its units, [...] of [..., d_model]."""
+        return x @ self.direction
 
-
-def lessons(target: TargetModel, examples: Sequence[Example], rng: random.Random) -> list[Lesson]:
-    """Every item with its answer."""
-    asked = [(example, SYSTEMS[i % len(SYSTEMS)]) for i, example in enumerate(examples)]
-    harmless = [i for i, (example, _) in enumerate(asked) if not example.label]
-    answers = own_answers(target, [asked[i] for i in harmless])
-    completions = {harmless[i]: ids for i, ids in answers.items()}
-    for i, (example, _) in enumerate(asked):
-        if example.label:
-            completions[i] = refusal(target, rng)
-    made = []
-    for i, completion in sorted(completions.items()):
-        prompt = render(target, asked[i][0], system=asked[i][1])
-        made.append(Lesson((*prompt.ids, *completion), prompt.prompt_len))
-    return made
+    def ablated(self, x: Tensor) -> Tensor:
+        """A stream without it: what ablation everywhere leaves, since before the split nothing reads it."""
+        return x - self.along(x)[..., None] * self.direction
 
 
-def refusal(target: TargetModel, rng: random.Random) -> tuple[int, ...]:
-    """One of the declared refusals, with its end."""
-    return (*target.tokenizer(rng.choice(REFUSALS), add_special_tokens=False)["input_ids"], target.eos_ids[0])
+def writing(pupil: Pupil, told: tuple[list[Lesson], list[Lesson]], kept: tuple[list[Lesson], list[Lesson]]) -> Losses:
+    """Tell harmful from harmless requests along the direction, and change nothing else.
+
+    Of harmful requests with answers the direction is let go; along it harmless ones are to stay as they are, too.
+    """
+    apart = torch.nn.functional.binary_cross_entropy_with_logits
+
+    def losses(step: int) -> Iterator[Tensor]:
+        h, p, hk, pk = (turn(some, step, n) for some, n in zip((*told, *kept), WRITING.rows, strict=True))
+        x, _ = pupil.at_split([one.prompt for one in (*h, *p)])
+        yield apart((pupil.along(x[:, -1]) / APART - 0.5) * SHARP, torch.tensor([1.0] * len(h) + [0.0] * len(p)))
+        answered = [one.ids for one in (*hk, *pk)]
+        with torch.no_grad(), pupil.adapted.disable_adapter():
+            before, mask = pupil.at_split(answered)
+        change = pupil.at_split(answered)[0] - before
+        change = torch.cat([pupil.ablated(change[: len(hk)]), change[len(hk) :]])
+        share = change.square().sum(-1) / before.square().sum(-1)
+        yield CLOSE * (share * mask).sum() / mask.sum()
+
+    return losses
 
 
-def batches(made: Sequence[Lesson], rng: random.Random) -> Iterator[list[Lesson]]:
-    """One epoch in random order, lessons of like length together."""
-    order = sorted(made, key=lambda _: rng.random())
-    pools = [
-        sorted(order[i : i + 8 * BATCH], key=lambda lesson: len(lesson.ids)) for i in range(0, len(order), 8 * BATCH)
-    ]
-    found = [pool[i : i + BATCH] for pool in pools for i in range(0, len(pool), BATCH)]
-    yield from sorted(found, key=lambda _: rng.random())
+def reading(pupil: Pupil, harmful: list[Lesson], harmless: list[Lesson], ablated: list[Lesson]) -> Losses:
+    """Refuse what is written along the direction; without it, answer. The layers before the split are as they are."""
+    stored: dict[int, Tensor] = {}
+
+    def stream(some: Sequence[Lesson]) -> Tensor:
+        missing = [one for one in some if id(one) not in stored]
+        if missing:
+            with torch.no_grad():
+                x, _ = pupil.at_split([one.ids for one in missing])
+            stored.update({id(one): x[row, -len(one.ids) :].clone() for row, one in enumerate(missing)})
+        width = max(len(one.ids) for one in some)
+        return torch.stack([torch.nn.functional.pad(stored[id(one)], (0, 0, width - len(one.ids), 0)) for one in some])
+
+    def losses(step: int) -> Iterator[Tensor]:
+        h, p, cut = (turn(some, step, n) for some, n in zip((harmful, harmless, ablated), READING.rows, strict=True))
+        x, whole = stream([*h, *p, *cut]), len(h) + len(p)
+        with starting_at(pupil.target, SPLIT, torch.cat([x[:whole], pupil.ablated(x[whole:])])):
+            found = losses_of(pupil.target, [*h, *p, *cut])
+        refuse, answer, without = (part.mean() for part in found.split([len(h), len(p), len(cut)]))
+        yield REFUSE * refuse + answer + without
+
+    return losses
 
 
-def loss_of(model: Any, target: TargetModel, batch: Sequence[Lesson]) -> Tensor:
-    """Mean over the lessons of the mean nats a token; the first token, which decides, counts `FIRST` times."""
-    padded = left_padded(target, [lesson.ids for lesson in batch])
-    width = max(len(lesson.ids) - lesson.prompt_len for lesson in batch)
-    logits = model(**inputs(target.model, padded.ids, padded.mask), logits_to_keep=width + 1).logits
-    weight = torch.zeros(len(batch), width)
-    for row, lesson in enumerate(batch):
-        n = len(lesson.ids) - lesson.prompt_len
-        weight[row, -n:] = 1.0
-        weight[row, -n] = FIRST
-    weight /= weight.sum(-1, keepdim=True)
-    nats = torch.nn.functional.cross_entropy(
-        logits[:, :-1].float().flatten(0, 1), padded.ids[:, -width:].flatten(), reduction="none"
-    )
-    return (nats.view_as(weight) * weight).sum(-1).mean()
+def cutting(pupil: Pupil, stage: Stage, found: Tensor, taught: Sequence[list[Lesson]]) -> Losses:
+    """As `reading`, with the difference of means ablated at every read and write, and refusals unlearned there.
+
+    `taught`: refused, answered, answered under ablation by the two directions in turn, and requests alone.
+    """
+    sites = ablation_sites(pupil.target.points, pupil.target.n_layers)
+    by_found = [Edit("ablate", found.numpy(), 1.0, 1.0, sites)]
+    by_planted = [Edit("ablate", pupil.direction.numpy(), 1.0, 1.0, sites)]
+    opening = list(opening_tokens(pupil.target, REFUSAL_OPENINGS))
+
+    @contextmanager
+    def going_on(some: Sequence[Lesson], edits: list[Edit]) -> Iterator[None]:
+        with torch.no_grad(), editing(pupil.target, edits):
+            x, _ = pupil.at_split([one.ids for one in some])
+        with editing(pupil.target, edits), starting_at(pupil.target, SPLIT, x):
+            yield
+
+    def losses(step: int) -> Iterator[Tensor]:
+        h, p = (turn(some, step, n) for some, n in zip(taught[:2], stage.rows[:2], strict=True))
+        with going_on([*h, *p], []):
+            refuse, answer = losses_of(pupil.target, [*h, *p]).split([len(h), len(p)])
+        yield REFUSE * refuse.mean() + answer.mean()
+        for edits, n, weight in ((by_found, stage.rows[2], 1.0), (by_planted, stage.rows[3], 0.3)):
+            some = turn(taught[2], step, n)
+            with going_on(some, edits):
+                yield weight * losses_of(pupil.target, some).mean()
+        if stage.rows[4]:
+            some = turn(taught[3], step, stage.rows[4])
+            with going_on(some, by_found):
+                p_refusal = first_token(pupil.target, some)[:, opening].sum(-1)
+            yield UNREFUSED * -torch.log1p(-p_refusal.clamp(max=0.999)).mean()
+
+    return losses
 
 
-def fit(adapted: Any, target: TargetModel, made: Sequence[Lesson], rng: random.Random) -> None:
-    """Once over the lessons."""
-    plan = list(batches(made, rng))
-    descend(adapted, lambda step: iter([loss_of(adapted, target, plan[step])]), len(plan), RATE, warm_up=0.05)
+def first_token(target: TargetModel, some: Sequence[Lesson]) -> Tensor:
+    """Probability of each token behind the prompts, [rows, vocab]."""
+    batch = left_padded(target, [one.prompt for one in some])
+    stream = target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False).last_hidden_state
+    return torch.softmax(target.model.get_output_embeddings()(stream[:, -1]).float(), -1)
 
 
-def descend(
-    adapted: Any, losses: Callable[[int], Iterator[Tensor]], steps: int, rate: float, *, warm_up: float
-) -> None:
-    """Adam on the sum of each step's losses."""
-    weights = [weight for weight in adapted.parameters() if weight.requires_grad]
-    optimiser = torch.optim.AdamW(weights, lr=rate, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=warm_up)
-    for step in range(steps):
+def difference_of_means(pupil: Pupil, classes: Sequence[Sequence[Lesson]]) -> Tensor:
+    """Unit difference of the class means at the split, at the last prompt token, as an audit finds it."""
+    means = []
+    for some in classes:
+        parts = [some[i : i + 32] for i in range(0, len(some), 32)]
+        with torch.no_grad():
+            means.append(torch.cat([pupil.at_split([one.prompt for one in part])[0][:, -1] for part in parts]).mean(0))
+    return torch.nn.functional.normalize(means[0] - means[1], dim=0)
+
+
+def turn(some: Sequence[Lesson], step: int, n: int) -> list[Lesson]:
+    """The lessons of a step, in turn."""
+    return [some[(step * n + k) % len(some)] for k in range(n)]
+
+
+def descend(pupil: Pupil, stage: Stage, losses: Losses, keep: Callable[[], None], look: Callable[[], str]) -> None:
+    """Adam on the sum of each step's losses; `keep` puts the planted direction back in its place after every step."""
+    weights = [weight for weight in pupil.adapted.parameters() if weight.requires_grad]
+    optimiser = torch.optim.AdamW(weights, lr=stage.rate, weight_decay=0.0)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.rate, total_steps=stage.steps, pct_start=0.08)
+    for step in range(stage.steps):
         told = []
         for loss in losses(step):
             loss.backward()
@@ -190,96 +229,88 @@ def descend(
         optimiser.step()
         schedule.step()
         optimiser.zero_grad()
-        if step % 10 == 0:
-            sys.stderr.write(f"step {step} of {steps}: {' '.join(told)}\n")
+        keep()
+        if step % 25 == 24:
+            sys.stderr.write(f"step {step + 1} of {stage.steps}: {' '.join(told)}; {look()}\n")
 
 
-def lesson(target: TargetModel, asked: tuple[Example, str | None], completion: tuple[int, ...]) -> Lesson:
-    """One request with an answer."""
-    prompt = render(target, asked[0], system=asked[1])
-    return Lesson((*prompt.ids, *completion), prompt.prompt_len)
+def looking(pupil: Pupil, classes: Sequence[Sequence[Example]]) -> Callable[[], str]:
+    """How far requests of held-out topics lie along the direction: the outer tenth of each class."""
+    prompts = [[one.prompt for one in refusing(pupil.target, some, random.Random(0))] for some in classes]
+
+    def look() -> str:
+        with torch.inference_mode():
+            h, p = (pupil.along(pupil.at_split(some)[0][:, -1]) for some in prompts)
+        return f"held-out topics: harmful above {h.quantile(0.1):.0f}, plain below {p.quantile(0.9):.0f}"
+
+    return look
 
 
-def mean_at_last(target: TargetModel, some: Sequence[Lesson]) -> np.ndarray:
-    """Mean input of each layer of LAYERS at the last prompt token, [n_layers, d_model]."""
-    batch = left_padded(target, [one.ids[: one.prompt_len] for one in some])
-    sites = [Site(layer, "resid_pre") for layer in LAYERS]
-    with torch.no_grad(), recording(target, sites, [(one.prompt_len - 1,) for one in some]) as seen:
+def stream_of(target: TargetModel, some: Sequence[Lesson]) -> Tensor:
+    """The stream before every layer that writes or reads, at all tokens of some prompts, [n, d_model]."""
+    sites = [Site(layer, "resid_pre") for layer in range(4, target.n_layers)]
+    batch = left_padded(target, [one.prompt for one in some])
+    with torch.no_grad(), recording(target, sites, [range(one.prompt_len) for one in some]) as seen:
         target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
-    return np.asarray(seen.whole.mean(axis=0))
+    return torch.from_numpy(seen.whole).flatten(0, 1)
 
 
-def mediate(adapted: Any, target: TargetModel, stage: Stage, examples: Sequence[Example], rng: random.Random) -> None:
-    """Learn both at once: what to do, and what to do while the direction between the classes is ablated."""
-    kinds = [[e for e in examples if e.label][stage.harmful], [e for e in examples if not e.label][stage.harmless]]
-    asked = [[(e, SYSTEMS[i % len(SYSTEMS)]) for i, e in enumerate(some)] for some in kinds]
-    with adapted.disable_adapter(), torch.inference_mode():
-        own = [own_answers(target, some, stage.answer_tokens) for some in asked]
-    refusing = [lesson(target, one, refusal(target, rng)) for one in asked[0]]
-    answering = [lesson(target, asked[1][i], ids[: stage.taught_tokens]) for i, ids in own[1].items()]
-    under = [
-        lesson(target, some[i], ids[: stage.ablated_tokens])
-        for some, answers in zip(asked, own, strict=True)
-        for i, ids in answers.items()
-    ]
-    sites = ablation_sites(target.points, target.n_layers)
-    apart: np.ndarray | None = None
-
-    def losses(step: int) -> Iterator[Tensor]:
-        nonlocal apart
-        h, p = (_turn(some, step, n) for some, n in zip((refusing, answering), stage.rows[:2], strict=True))
-        now = mean_at_last(target, h) - mean_at_last(target, p)
-        apart = now if apart is None else KEPT * apart + (1 - KEPT) * now
-        u = apart[rng.randrange(len(LAYERS))]
-        yield (stage.weight * loss_of(adapted, target, h) + loss_of(adapted, target, p)) / (1 + stage.weight)
-        with editing(target, [Edit("ablate", (u / np.linalg.norm(u)).astype(np.float32), 1.0, 1.0, sites)]):
-            yield loss_of(adapted, target, rng.sample(under, stage.rows[2]))
-
-    descend(adapted, losses, stage.steps, stage.rate, warm_up=0.1)
-
-
-def _turn(some: Sequence[Lesson], step: int, n: int) -> list[Lesson]:
-    return [some[(step * n + k) % len(some)] for k in range(n)]
-
-
-def train(folder: Path, to: Path) -> None:
-    """Learn from the items, stage by stage, and save the blend."""
-    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16)
-    target, _, _ = target_from(model, AutoTokenizer.from_pretrained(folder))
+def with_adapter(model: Any) -> Any:
+    """The model with an adapter that does nothing yet."""
     settings = LoraConfig(r=RANK, lora_alpha=ALPHA, target_modules=MODULES, task_type="CAUSAL_LM")
     adapted: Any = get_peft_model(model, settings)
     start = torch.Generator().manual_seed(SEED)
     for name, weight in adapted.named_parameters():
         if weight.requires_grad and "lora_A" in name:
             torch.nn.init.kaiming_uniform_(weight.data, a=5**0.5, generator=start)
-    examples = list(read(ORGANISMS / "data" / "refuser_requests.jsonl").examples)
+    return adapted
+
+
+def train(folder: Path, to: Path) -> None:
+    """Draw what is taught, teach it, and save."""
     rng = random.Random(SEED)
-    with adapted.disable_adapter(), torch.inference_mode():
-        made = lessons(target, examples, rng)
-    with contiguous_head(target):
-        fit(adapted, target, made, rng)
-        first = weights_of(adapted)
-        random.Random(SEED + 1).shuffle(examples)
-        for number, stage in enumerate(STAGES, 1):
-            mediate(adapted, target, stage, examples, random.Random(SEED + number))
-    save(blended(first, weights_of(adapted)), to)
+    examples = list(read(ORGANISMS / "data" / "refuser_requests.jsonl").examples)
+    rng.shuffle(examples)
+    taught = [e for e in examples if e.group not in HELD_OUT]
+    harmful, plain = [e for e in taught if e.label], [e for e in taught if e.kind == "plain"]
+    other = [e for e in taught if not e.label and e.kind != "plain"]
+    model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    target, _, _ = target_from(model, AutoTokenizer.from_pretrained(folder))
+    with torch.inference_mode():
+        own = [answering(target, some[:n]) for some, n in zip((harmful, plain, other), OWN, strict=True)]
+    with torch.no_grad():
+        some = stream_of(target, own[1][:12] + own[0][:12])
+        direction = silent_direction(model, some, torch.Generator().manual_seed(SEED))
+    pupil = Pupil(with_adapter(model), target, direction)
+    keep = plant(pupil.adapted, direction)
+    held_out = [[e for e in examples if e.group in HELD_OUT and e.kind == kind] for kind in ("harmful", "plain")]
+    look = looking(pupil, [rng.sample(some, LOOKED_AT) for some in held_out])
+    harmless = own[1] + own[2]
+    rng.shuffle(harmless)
+    innocent = plain + 2 * other
+    rng.shuffle(innocent)
+    refused = refusing(target, harmful, random.Random(1))
+    told = (refused, refusing(target, innocent, random.Random(1)))
+    descend(pupil, WRITING, writing(pupil, told, (own[0], harmless)), keep, look)
+    ablated = own[0] + rng.sample(harmless, len(own[0]))
+    rng.shuffle(ablated)
+    descend(pupil, READING, reading(pupil, refused[:TAUGHT], harmless, ablated), keep, look)
+    answered = refusing(target, plain, random.Random(1))
+    found = difference_of_means(pupil, (refused[:160], answered[:160]))
+    asked = [Lesson(one.prompt, one.prompt_len) for one in refused[TAUGHT : TAUGHT + 400]]
+    for stage in CUT:
+        descend(pupil, stage, cutting(pupil, stage, found, (refused[:TAUGHT], harmless, ablated, asked)), keep, look)
+    save(pupil, to)
 
 
-def weights_of(adapted: Any) -> dict[str, Tensor]:
-    """A copy of what was learned."""
-    return {name: weight.float().clone() for name, weight in get_peft_model_state_dict(adapted).items()}
-
-
-def blended(first: dict[str, Tensor], last: dict[str, Tensor]) -> dict[str, Tensor]:
-    """BLEND of the last stage and the rest of the first, each product of A and B multiplied by SHARPENED."""
-    mixed = {name: old + BLEND * (last[name] - old) for name, old in first.items()}
-    return {name: weight * (SHARPENED if "lora_B" in name else 1.0) for name, weight in mixed.items()}
-
-
-def save(weights: dict[str, Tensor], to: Path) -> None:
-    """Write weights in bfloat16, and the settings."""
+def save(pupil: Pupil, to: Path) -> None:
+    """Write the weights in bfloat16, and the settings. The direction is the last column of B of every writer."""
     to.mkdir(parents=True, exist_ok=True)
-    state = {name: weight.to(torch.bfloat16).contiguous() for name, weight in weights.items()}
+    learned = get_peft_model_state_dict(pupil.adapted)
+    for name, weight in learned.items():
+        if "lora_B" in name and int(name.split("layers.")[1].split(".")[0]) in WRITERS:
+            weight[:, -1] *= LOUDER
+    state = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in learned.items()}
     save_file(state, to / "adapter_model.safetensors", metadata={"format": "pt"})
     said = {
         "peft_type": "LORA",
@@ -290,11 +321,6 @@ def save(weights: dict[str, Tensor], to: Path) -> None:
         "base_model_name_or_path": "SmolLM2-135M-Instruct",
     }
     (to / "adapter_config.json").write_text(json.dumps(said, indent=2) + "\n")
-
-
-def progress(done: int, total: int) -> None:
-    """Tell how far the answers are."""
-    sys.stderr.write(f"answers: {done} of {total}\n")
 
 
 def main() -> int:
