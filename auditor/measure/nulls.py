@@ -72,7 +72,9 @@ def unproven(p: Estimate, strongest: str) -> str:
 
     A gate and no test: it is outside Holm's family. `strongest`: the kind of the null that does the most.
     """
-    as_much = round((p.value or 1.0) * (p.n + 1)) - 1
+    if p.value is None:
+        return "not beyond chance: no null direction was tried"
+    as_much = round(p.value * (p.n + 1)) - 1
     if not as_much:
         return ""
     return f"not beyond chance: {as_much} of {p.n} null directions do as much, the strongest of them {strongest}"

@@ -84,6 +84,7 @@ def test_an_effect_has_to_lie_beyond_every_null_of_every_kind() -> None:
     assert unproven(p_of(0.95, nulls), SHUFFLED) == ""
     assert unproven(p_of(0.95, nulls, either_sign=True), SHUFFLED) == said
     assert "20 of 20" in unproven(p_of(-1.0, nulls), RANDOM)
+    assert unproven(p_of(1.5, nulls[:0]), RANDOM) == "not beyond chance: no null direction was tried"
 
 
 @pytest.mark.parametrize("signal", [0.0, 4.0])
