@@ -34,7 +34,8 @@ TEXTS = (
 )
 TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 """Largest relative difference between two ways to the same vector, over layers and tokens. Sound models of 25
-families showed at most 4e-6 in float32 and 2e-3 in float16; wrong positions show 0.1 and more."""
+families showed at most 4e-6 in float32 and 2e-3 in float16; wrong positions show 0.1 and more. In bfloat16 the demo
+model shows .015 to .03, by CPU."""
 
 _LIBRARY_FAILS = (ValueError, RuntimeError, TypeError, AttributeError, KeyError, IndexError)
 """what a model's own code raises when it cannot be run on a padded batch or with a cache"""
@@ -92,7 +93,11 @@ def _check_blocks(target: TargetModel, ids: tuple[int, ...]) -> None:
 
 
 def _padding_activations(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
-    """resid_post of every layer and token: alone against left-padded."""
+    """resid_post of every layer and token: alone against left-padded.
+
+    The largest error in float32. In 16 bits single vectors in which large terms cancel are far off by rounding alone,
+    while wrong positions move them all: the largest, over texts and layers, of the median over the tokens of a text.
+    """
     sites = [Site(i, "resid_post") for i in range(target.n_layers)]
 
     def read(some: Sequence[tuple[int, ...]]) -> NDArray[np.float32]:
@@ -101,8 +106,11 @@ def _padding_activations(target: TargetModel, texts: Sequence[tuple[int, ...]]) 
             target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
         return seen.values
 
-    alone = np.concatenate([read([ids]) for ids in texts])
-    return _held(target, "left padding changes the residual stream", relative(read(texts), alone))
+    errors = _distances(read(texts), np.concatenate([read([ids]) for ids in texts]))
+    by_text = np.split(errors, np.cumsum([len(ids) for ids in texts])[:-1])
+    told = np.max if target.dtype == torch.float32 else np.median
+    worst = max(float(told(some, axis=0).max()) for some in by_text)
+    return _held(target, "left padding changes the residual stream", worst)
 
 
 def _padding_logits(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
@@ -175,8 +183,13 @@ def _held(target: TargetModel, failure: str, error: float) -> float:
 
 def relative(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Largest ‖found − expected‖ / ‖expected‖ over vectors along the last axis."""
+    return float(_distances(found, expected).max())
+
+
+def _distances(found: NDArray[np.float32], expected: NDArray[np.float32]) -> NDArray[np.float64]:
     off = np.linalg.norm(found.astype(np.float64) - expected, axis=-1)
-    return float((off / (np.linalg.norm(expected.astype(np.float64), axis=-1) + 1e-30)).max())
+    told: NDArray[np.float64] = off / (np.linalg.norm(expected.astype(np.float64), axis=-1) + 1e-30)
+    return told
 
 
 def _relative_logits(found: Tensor, expected: Tensor) -> float:

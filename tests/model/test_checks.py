@@ -44,9 +44,10 @@ def test_a_block_whose_output_is_not_the_library_hidden_state_is_refused():
         checked(wrapped(1.1))
 
 
-def test_padding_that_shifts_positions_is_refused():
-    assert checked(tiny_model("gpt2")).n_layers == LAYERS
-    model = tiny_model("gpt2")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_padding_that_shifts_positions_is_refused(dtype):
+    assert checked(tiny_model("gpt2").to(dtype)).n_layers == LAYERS
+    model = tiny_model("gpt2").to(dtype)
     plain = model.transformer.forward
     model.transformer.forward = lambda input_ids=None, attention_mask=None, use_cache=None, **more: plain(
         input_ids=input_ids,
@@ -56,6 +57,26 @@ def test_padding_that_shifts_positions_is_refused():
     )
     with pytest.raises(UnsupportedModel, match=r"left padding changes the residual stream \(relative error"):
         checked(model)
+
+
+@pytest.mark.parametrize(("dtype", "refused"), [(torch.float32, True), (torch.bfloat16, False)])
+def test_one_vector_that_padding_moves_is_rounding_in_16_bits_and_wrong_in_32(dtype, refused):
+    model = tiny_model().to(dtype)
+    last = model.model.layers[-1]
+    plain = last.forward
+
+    def forward(hidden_states, *args, **more):
+        output = plain(hidden_states, *args, **more)
+        if len(output) > 1 and output.shape[1] > 3:
+            output[0, -3] *= 1.2
+        return output
+
+    last.forward = forward
+    if refused:
+        with pytest.raises(UnsupportedModel, match="left padding changes the residual stream"):
+            checked(model)
+    else:
+        assert checked(model).n_layers == LAYERS
 
 
 def test_padding_that_changes_only_the_logits_is_refused():
