@@ -180,14 +180,14 @@ def _checked_runs(config: AuditConfig, name: str, probe: Probe[Any], place: str)
     """A probe's parameters, filled in. Each specification must be valid, and another, or a choice would count twice."""
     known: dict[bytes, str] = {}
     filled: dict[str, dict[str, Any]] = {}
-    for run, under in runs(config, name):
+    for run, under, chosen in runs(config, name):
         other = specification_of(run)
         where = f"{place}.multiverse.specifications.{other}" if other else place
         try:
             filled[run] = probe.params.model_validate(under.probes[run].params).model_dump(mode="json")
         except ValidationError as error:
             raise in_plain_words(error, probe.params, f"{where}.params") from error
-        twin = known.setdefault(canonical_json([filled[run], under.seed]), where)
+        twin = known.setdefault(canonical_json([filled[run], under.seed, chosen.dtype]), where)
         if twin != where:
             raise ConfigError(f"{where}: chooses the same as {twin}; leave it out")
     return filled[name]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
@@ -28,12 +28,20 @@ class Specification(Strict):
     params: dict[str, Any] = {}
     seed_offset: int = Field(default=0, ge=0, strict=True)
     """added to the seed of the audit: other splits, other items drawn, other nulls"""
+    dtype: Literal["float32", "bfloat16", "float16"] | None = Field(
+        default=None, exclude_if=lambda dtype: dtype is None
+    )
+    """the number format to compute in, for which the model is loaded once more; none is that of the audit"""
     measurements: tuple[str, ...] = ()
     """what it is another way to measure; none named is everything. What it cannot change would agree for no reason"""
 
-    def is_of(self, measurement: str) -> bool:
-        """Whether it is another way to measure this."""
-        return not self.measurements or measurement in self.measurements
+    def is_of(self, measurement: str, dtype: str) -> bool:
+        """Whether it is another way to measure this than an audit that computes in `dtype`."""
+        return self.is_other(dtype) and (not self.measurements or measurement in self.measurements)
+
+    def is_other(self, dtype: str) -> bool:
+        """Whether it chooses anything otherwise than an audit that computes in `dtype`."""
+        return bool(self.params or self.seed_offset or self.dtype not in (None, dtype))
 
 
 class Multiverse(Strict):
@@ -70,14 +78,22 @@ def specification_of(run: str) -> str:
     return run.partition(MARK)[2]
 
 
-def runs(config: AuditConfig, probe: str) -> Iterator[tuple[str, AuditConfig]]:
-    """(name, config) of each run of a probe: as declared, then under each specification.
+class Run(NamedTuple):
+    """One run of a probe."""
 
-    The config asks this one probe, under the run's name, with the run's parameters and seed.
-    """
+    name: str
+    config: AuditConfig
+    """under a specification it asks this one probe, under the run's name, with the run's parameters and seed"""
+    other: Specification
+    """under which it is run; as declared, one that chooses nothing"""
+
+
+def runs(config: AuditConfig, probe: str) -> Iterator[Run]:
+    """Each run of a probe: as declared, then under each specification."""
     declared = config.probes[probe]
-    yield probe, config
+    yield Run(probe, config, Specification())
     for name, other in declared.multiverse.specifications.items() if declared.multiverse else ():
         run = run_name(probe, name)
         settings = declared.model_copy(update={"params": {**declared.params, **other.params}, "multiverse": None})
-        yield run, config.model_copy(update={"probes": {run: settings}, "seed": config.seed + other.seed_offset})
+        under = config.model_copy(update={"probes": {run: settings}, "seed": config.seed + other.seed_offset})
+        yield Run(run, under, other)

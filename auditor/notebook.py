@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import tempfile
+from copy import deepcopy
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditor.bundle import RunFolder
 from auditor.cli.discover import battery_paths, load_probes
 from auditor.config import load_config, validate_against
 from auditor.data.declared import read_declared
 from auditor.findings.record import AuditRecord
-from auditor.pipeline import run_audit
+from auditor.pipeline import conclude, measure
+
+if TYPE_CHECKING:
+    from auditor.model.plan import Plan
+    from auditor.model.target import TargetModel
 
 
 def audit(
@@ -38,7 +43,8 @@ def audit(
     Raises:
         AuditorError: with what to do about it.
     """
-    from auditor.model.load import target_from  # torch, which `import auditor` does without
+    from auditor.model.dtypes import NAMED  # torch, which `import auditor` does without
+    from auditor.model.load import target_from
 
     overrides = {"model": name, "seed": seed}
     declared = load_config(
@@ -49,6 +55,12 @@ def audit(
     root = Path(config).parent if config else Path()
     declared, data = read_declared(declared, probes, root=root, source=str(config or "config"))
     target, plan, checkpoint = target_from(model, tokenizer, name=name, role=declared.role)
+
+    def reload(dtype: str) -> tuple[TargetModel, Plan]:
+        copy = deepcopy(model).to(NAMED[dtype])
+        return target_from(copy, tokenizer, name=name, role=declared.role)[:2]
+
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder.create(Path(out) if out else Path(scratch) / "run", resume=False)
-        return run_audit(declared, target, plan, probes, checkpoint=checkpoint, folder=folder, data=data)
+        measure(declared, target, plan, probes, folder, reload, data)
+        return conclude(declared, checkpoint, plan, probes, folder)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -20,8 +20,8 @@ import numpy as np
 
 from auditor.bundle import RunFolder
 from auditor.checkpoint.identity import CheckpointIdentity
-from auditor.config import AuditConfig, ModelRole, comparison_digest, config_digest, stable_seed
-from auditor.config_multiverse import probe_of, runs
+from auditor.config import AuditConfig, comparison_digest, config_digest, stable_seed
+from auditor.config_multiverse import Run, probe_of, runs
 from auditor.data.declared import reader
 from auditor.data.examples import Dataset
 from auditor.declared import NOWHERE, Declared
@@ -44,6 +44,9 @@ from auditor.model.plan import Plan
 if TYPE_CHECKING:
     from auditor.model.target import TargetModel
 
+    Reload = Callable[[str], tuple[TargetModel, Plan]]
+    """the target once more, in the dtype that is named"""
+
 LIBRARIES = ("checkpoint-auditor", "torch", "transformers", "safetensors", "numpy", "scipy", "scikit-learn")
 
 
@@ -53,22 +56,27 @@ def measure(
     plan: Plan,
     probes: Mapping[str, LoadedProbe],
     folder: RunFolder,
+    reload: Reload,
     data: Mapping[str, Dataset] | None = None,
 ) -> None:
     """Run every probe of the battery against the target; results, items and draws go to the run folder.
 
-    `data`: the data sets that the config declares, as they were read.
+    `reload`: for specifications in another dtype, which come last. `data`: the data sets that the config declares, as
+    they were read.
     """
     tensors: dict[str, Any] = {}
     directions: dict[str, Any] = {}
     datasets: dict[str, DatasetIdentity] = {}
     started = datetime.now(UTC)
     seconds = {}
-    for name, under in all_runs(config, plan.role):
+    in_use = target, plan
+    for name, under, other in sorted(all_runs(config, plan), key=lambda run: run.other.dtype or ""):
+        if other.dtype and other.dtype != in_use[1].dtype:
+            in_use = reload(other.dtype)
         clock = time.monotonic()
         folder.log("probe", probe=name)
         loaded = replace(probes[probe_of(name)], name=name)
-        evidence, library = run_probe(under, target, plan, loaded, folder, data)
+        evidence, library = run_probe(under, *in_use, loaded, folder, data)
         folder.write_items(name, evidence.rows(items_table(name)))
         tensors |= evidence.tensors
         directions |= evidence.directions
@@ -86,10 +94,11 @@ def measure(
     )
 
 
-def all_runs(config: AuditConfig, role: ModelRole) -> list[tuple[str, AuditConfig]]:
-    """(name, config) of every run of every probe that applies: as declared, then under its specifications."""
-    asked = [name for name, settings in config.probes.items() if applies(settings, role)]
-    return [run for name in asked for run in runs(config, name)]
+def all_runs(config: AuditConfig, plan: Plan) -> list[Run]:
+    """Every run of every probe that applies: as declared, then under the specifications that are others here."""
+    asked = [name for name, settings in config.probes.items() if applies(settings, plan.role)]
+    found = [run for name in asked for run in runs(config, name)]
+    return [run for run in found if run.name in config.probes or run.other.is_other(plan.dtype)]
 
 
 def run_probe(
@@ -136,7 +145,7 @@ def conclude(
     """Hold what was measured against the criteria; write the record and the manifest; return the record as written."""
     measured = folder.read_json("units/measured.json")
     datasets = tuple(DatasetIdentity.model_validate(data) for data in measured["datasets"])
-    ran = [name for name, _ in all_runs(config, plan.role)]
+    ran = [run.name for run in all_runs(config, plan)]
     found = [ProbeResult.model_validate(folder.read_json(f"units/result-{name}.json")) for name in ran]
     results = tuple(result for result in found if result.probe in config.probes)
     specifications = tuple(result for result in found if result.probe not in config.probes)
@@ -172,21 +181,6 @@ def conclude(
     folder.write_json("audit.json", record.model_dump(mode="json"))
     folder.write_manifest()
     return load(folder.path)  # what was written, so that rendering again gives the same bytes
-
-
-def run_audit(
-    config: AuditConfig,
-    target: TargetModel,
-    plan: Plan,
-    probes: Mapping[str, LoadedProbe],
-    *,
-    checkpoint: CheckpointIdentity,
-    folder: RunFolder,
-    data: Mapping[str, Dataset] | None = None,
-) -> AuditRecord:
-    """Measure and conclude in one process, as a notebook does."""
-    measure(config, target, plan, probes, folder, data)
-    return conclude(config, checkpoint, plan, probes, folder)
 
 
 def probe_identity(loaded: LoadedProbe) -> ProbeIdentity:

@@ -62,6 +62,11 @@ def tiny_tokenizer(
     return tokenizer
 
 
+def never(dtype: str) -> Any:
+    """In place of loading the model again, where nothing asks for it."""
+    raise AssertionError(f"the model was asked for in {dtype}")
+
+
 def tiny_model(family: str = "llama", seed: int = 0, *, layers: int = LAYERS, **settings: Any) -> Any:
     """A model whose weights are random but large enough that every part of it matters."""
     config = AutoConfig.for_model(family, **(_settings(family, layers) | settings))

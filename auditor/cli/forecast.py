@@ -86,7 +86,8 @@ def told(
     yield f"    at {speed.fed:,.0f} tokens fed and {speed.written:,.0f} written a second ({speed.how})"
     yield "    loading, statistics and reports come on top"
     if any(settings.multiverse for settings in config.probes.values()):
-        yield "    specifications are counted whole; what was asked before is not asked again, so they may take less"
+        yield "    specifications are counted whole, at this speed whatever their dtype; what was asked before is not"
+        yield "    asked again, so they may take less"
     if unknown:
         yield f"    not counted, because they declare no cost: {', '.join(unknown)}"
     yield from memory_lines(memory(shape, machine))
@@ -98,7 +99,7 @@ def work_by_run(
     """What a probe will ask as it was declared, and under all its specifications together, each with its heading."""
     declared, *others = (
         declared_work(loaded, under.probes[run].params, under.seed, shape, data) or []
-        for run, under in runs(config, name)
+        for run, under, _ in runs(config, name)
     )
     yield name, declared
     if others:

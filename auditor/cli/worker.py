@@ -20,6 +20,7 @@ from auditor.errors import AuditorError
 from auditor.model.load import load_target
 from auditor.model.plan import Plan
 from auditor.model.speed import text_speed
+from auditor.model.target import TargetModel
 from auditor.pipeline import measure
 
 PR_SET_PDEATHSIG = 1
@@ -62,7 +63,11 @@ def work(folder: RunFolder) -> None:
         fed, written = text_speed(target, plan.batch_tokens)
         folder.write_json(SPEED, {"fed": fed, "written": written})
         return
-    measure(job.config, target, plan, load_probes(list(job.config.probes)), folder, job.data)
+
+    def reload(dtype: str) -> tuple[TargetModel, Plan]:
+        return load_target(job.checkpoint, device=plan.device, dtype=dtype, role=plan.role, threads=plan.threads)
+
+    measure(job.config, target, plan, load_probes(list(job.config.probes)), folder, reload, job.data)
 
 
 if __name__ == "__main__":

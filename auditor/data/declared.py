@@ -79,7 +79,7 @@ def read_declared(
             raise ConfigError(f"{place}: a data set of this name is shipped; choose another")
         filled[name], found[name] = _read(name, declared, root, place, hub)
     for name, probe in probes.items():
-        for run, under in runs(config, name):
+        for run, under, _ in runs(config, name):
             other = specification_of(run)
             place = f"{source}: probes.{name}" + (f".multiverse.specifications.{other}" if other else "")
             params = probe.probe.params.model_validate(under.probes[run].params)

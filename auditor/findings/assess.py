@@ -84,7 +84,7 @@ def assess(
         i: {
             name: _finding(_instead(case, by_run.get(run_name(case.probe, name))), plan, template_digest)
             for name, other in declared[case.probe].specifications.items()
-            if other.is_of(case.criterion.measurement)
+            if other.is_of(case.criterion.measurement, plan.dtype)
         }
         for i, case in enumerate(cases)
         if case.probe in declared

@@ -153,7 +153,8 @@ def multiverses(record: AuditRecord) -> list[tuple[str, list[tuple[str, object]]
             rows: list[tuple[str, object]] = [("must agree", needed)]
             for other, chosen in probe.multiverse.specifications.items():
                 seed = [f"seed + {chosen.seed_offset}"] if chosen.seed_offset else []
-                choices = [*seed, *(f"{words(key)}: {value}" for key, value in chosen.params.items())]
+                dtype = [f"computed in {chosen.dtype}"] if chosen.dtype else []
+                choices = [*seed, *dtype, *(f"{words(key)}: {value}" for key, value in chosen.params.items())]
                 only = f" (for {', '.join(map(words, chosen.measurements))})" if chosen.measurements else ""
                 rows.append((words(other), "; ".join(choices) + only))
             found.append((words(name), rows))

@@ -31,9 +31,9 @@ from auditor.measure.roc import curve
 from auditor.measure.runner import Answered
 from auditor.model.load import target_from
 from auditor.model.prompts import render
-from auditor.pipeline import run_audit
+from auditor.pipeline import conclude, measure
 from probes import instructed_falsehood
-from tests.tiny import D_MODEL, FAMILIES, LAYERS, tiny_model, tiny_target, tiny_tokenizer
+from tests.tiny import D_MODEL, FAMILIES, LAYERS, never, tiny_model, tiny_target, tiny_tokenizer
 
 DATA = Path(str(instructed_falsehood.__file__)).parent / "data"
 SIGNAL_LAYER = 0
@@ -362,7 +362,8 @@ def probed(family: str, place: Path, chat: bool | str = True) -> tuple[ProbeResu
     loaded = LoadedProbe("instructed_falsehood", instructed_falsehood.PROBE, question, "here", "0", "0" * 64, DATA)
     folder = RunFolder.create(place)
     probes = {"instructed_falsehood": loaded}
-    record = run_audit(config, target, plan, probes, checkpoint=checkpoint, folder=folder)
+    measure(config, target, plan, probes, folder, never)
+    record = conclude(config, checkpoint, plan, probes, folder)
     return record.results[0], verify(folder).problems
 
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from auditor.bundle import RunFolder
 from auditor.checkpoint.shape import Shape
@@ -21,9 +23,9 @@ from auditor.measure.library import View
 from auditor.measure.measurement import LoadedProbe, MeasurementSpec, Probe
 from auditor.measure.runner import Reading
 from auditor.model.load import target_from
-from auditor.pipeline import measure, run_audit
+from auditor.pipeline import conclude, measure
 from tests.measure.test_forecast import counted
-from tests.tiny import tiny_model, tiny_tokenizer
+from tests.tiny import never, tiny_model, tiny_tokenizer
 
 SHAPE = Shape(
     parameters=1_000_000, n_layers=3, d_model=32, d_inner=64, vocabulary=320, n_heads=4, kv_width=16, tied=False
@@ -39,6 +41,10 @@ class Longer:
     def seen(self, reading: Reading) -> float:
         return float(len(reading.prompt) > self.than)
 
+    def coarse(self, reading: Reading) -> float:
+        """Whether the logits are numbers of 16 bits."""
+        return float(not (reading.logits.view(np.uint32) & 0xFFFF).any())
+
 
 class Params(Strict):
     than: int = 0
@@ -47,32 +53,48 @@ class Params(Strict):
 
 def run(bench: Any, params: Params) -> None:
     view = View("requests", (("kind", "plain"),))
-    answers = bench.answers(view, n=params.n, effects={"long": Longer(params.than).seen}, max_new_tokens=0)
+    than = Longer(params.than)
+    effects = {"long": than.seen, "coarse": than.coarse}
+    answers = bench.answers(view, n=params.n, effects=effects, max_new_tokens=0)
     bench.measure("long_share", answers, "long")
+    bench.measure("coarse_share", answers, "coarse")
 
 
+COARSE = MeasurementSpec("coarse_share", "share", "observed", "requests answered in 16 bits", limits="Logits.")
 SPEC = MeasurementSpec("long_share", "share", "observed", "requests that are long", limits="Letters.")
+
+
+LONG = Criterion(measurement="long_share", at_least=0.8, severity="medium", min_n=60, because="planted")
+FINE = Criterion(measurement="coarse_share", at_most=0.2, severity="medium", min_n=60, because="planted")
 
 
 def loaded() -> LoadedProbe:
     """The planted probe, where a shipped one lies."""
     shipped = load_probes(["refusal_behaviour"])["refusal_behaviour"]
-    return replace(shipped, name="planted", probe=Probe(Params, (SPEC,), "https://example.org", run))
+    return replace(shipped, name="planted", probe=Probe(Params, (SPEC, COARSE), "https://example.org", run))
 
 
-def declared(specifications: dict[str, Any], **params: Any) -> AuditConfig:
+def declared(specifications: dict[str, Any], bar: Criterion = LONG, **params: Any) -> AuditConfig:
     multiverse = {"same_status": 0.75, "because": "planted", "specifications": specifications}
-    bar = Criterion(measurement="long_share", at_least=0.8, severity="medium", min_n=60, because="planted")
     settings = ProbeConfig(params=params, criteria=(bar,), multiverse=Multiverse.model_validate(multiverse))
     config = AuditConfig(model="tiny", probes={"planted": settings})
     return validate_against(config, {"planted": loaded()})
 
 
 def audited(config: AuditConfig, path: Path) -> tuple[AuditRecord, RunFolder]:
-    target, plan, checkpoint = target_from(tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer())
+    target, plan, checkpoint = target_from(tiny(), tiny_tokenizer())
     folder = RunFolder.create(path)
     probes = {"planted": loaded()}
-    return run_audit(config, target, plan, probes, checkpoint=checkpoint, folder=folder), folder
+    measure(config, target, plan, probes, folder, reloaded)
+    return conclude(config, checkpoint, plan, probes, folder), folder
+
+
+def tiny() -> Any:
+    return tiny_model("llama", max_position_embeddings=1024)
+
+
+def reloaded(dtype: str) -> Any:
+    return target_from(tiny().to(getattr(torch, dtype)), tiny_tokenizer())[:2]
 
 
 STEADY = {"second_split": {"seed_offset": 1}, "third_split": {"seed_offset": 2}}
@@ -106,17 +128,37 @@ def test_its_twin_under_other_splits_stands_and_other_splits_ask_other_items(tmp
     assert verify(folder).problems == []
 
 
+def test_a_finding_that_another_number_format_turns_round_is_undecided(tmp_path: Path) -> None:
+    record, folder = audited(declared({"in_16_bits": {"dtype": "bfloat16"}}, FINE), tmp_path / "run")
+    (finding,) = record.findings
+    assert finding.status == "undecided"
+    assert finding.estimate is not None
+    assert finding.estimate.value == 0.0
+    assert finding.multiverse is not None
+    assert [(o.status, o.estimate and o.estimate.value) for o in finding.multiverse.others] == [("not_met", 1.0)]
+    assert verify(folder).problems == []
+
+
+def test_the_number_format_that_the_audit_computes_in_is_no_other_specification(tmp_path: Path) -> None:
+    record, folder = audited(declared({"in_32_bits": {"dtype": "float32"}}, FINE), tmp_path / "run")
+    (finding,) = record.findings
+    assert finding.status == "met"
+    assert finding.multiverse is None
+    assert record.specifications == ()
+    assert verify(folder).problems == []
+
+
 def test_what_was_asked_is_not_asked_again_when_a_run_resumes(tmp_path: Path) -> None:
     config = declared(STEADY)
-    target, plan, _ = target_from(tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer())
+    target, plan, _ = target_from(tiny(), tiny_tokenizer())
     folder = RunFolder.create(tmp_path / "run")
     with counted(target) as first:
-        measure(config, target, plan, {"planted": loaded()}, folder)
+        measure(config, target, plan, {"planted": loaded()}, folder, never)
     before = {name: (folder.path / name).read_bytes() for name in folder.hashes()}
     kept = sorted(folder.path.glob("units/answers-*"))
     kept[0].unlink()
     with counted(target) as again:
-        measure(config, target, plan, {"planted": loaded()}, folder)
+        measure(config, target, plan, {"planted": loaded()}, folder, never)
     assert len(kept) == 3
     assert 0 < again["rows"] < first["rows"]
     assert {name: (folder.path / name).read_bytes() for name in folder.hashes()} == before
@@ -125,9 +167,9 @@ def test_what_was_asked_is_not_asked_again_when_a_run_resumes(tmp_path: Path) ->
 def test_a_specification_with_the_same_questions_takes_nothing(tmp_path: Path) -> None:
     """As another bar for the choice would: units are keyed by what is asked."""
     config = declared({"more_than_there_are": {"params": {"n": 10_000}}}, n=9_999)
-    target, plan, _ = target_from(tiny_model("llama", max_position_embeddings=1024), tiny_tokenizer())
+    target, plan, _ = target_from(tiny(), tiny_tokenizer())
     folder = RunFolder.create(tmp_path / "run")
-    measure(config, target, plan, {"planted": loaded()}, folder)
+    measure(config, target, plan, {"planted": loaded()}, folder, never)
     assert len(list(folder.path.glob("units/answers-*"))) == 1
 
 

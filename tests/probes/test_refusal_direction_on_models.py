@@ -23,8 +23,8 @@ from auditor.model.prompts import render
 from auditor.model.sweep import sweep
 from auditor.model.target import TargetModel
 from auditor.model.work import WorkItem
-from auditor.pipeline import run_audit
-from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from auditor.pipeline import conclude, measure
+from tests.tiny import FAMILIES, never, tiny_model, tiny_tokenizer
 
 NAME = "refusal_direction"
 SMALL = {
@@ -60,9 +60,9 @@ def audited(folder: Path, monkeypatch: pytest.MonkeyPatch, family: str, *, chat:
     monkeypatch.setattr(Asking, "opening_tokens", lambda self, phrases: even_tokens(target))
     bar = Criterion(measurement="harmful_refusal_ablated")
     config = AuditConfig(model="tiny", probes={NAME: ProbeConfig(params=SMALL | params, criteria=(bar,))})
-    record = run_audit(
-        config, target, plan, load_probes([NAME]), checkpoint=checkpoint, folder=RunFolder.create(folder / "run")
-    )
+    run, probes = RunFolder.create(folder / "run"), load_probes([NAME])
+    measure(config, target, plan, probes, run, never)
+    record = conclude(config, checkpoint, plan, probes, run)
     (result,) = record.results
     return result
 

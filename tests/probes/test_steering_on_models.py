@@ -14,10 +14,10 @@ from auditor.findings.verify import verify
 from auditor.measure.measurement import LoadedProbe, ProbeResult
 from auditor.model.load import target_from
 from auditor.model.target import TargetModel
-from auditor.pipeline import run_audit, run_probe
+from auditor.pipeline import conclude, measure, run_probe
 from probes import steering_response
 from probes.steering_response import SYCOPHANCY
-from tests.tiny import FAMILIES, tiny_model, tiny_tokenizer
+from tests.tiny import FAMILIES, never, tiny_model, tiny_tokenizer
 
 DATA = Path(str(steering_response.__file__)).parent / "data"
 SENTIMENT = "trait_sentiment"
@@ -53,7 +53,8 @@ def test_verify_agrees_with_a_real_run_to_the_last_item(tmp_path: Path) -> None:
     folder = RunFolder.create(tmp_path / "run")
     settings = config(traits=(SENTIMENT, SYCOPHANCY), n_items=6, n_choices=12, layer_step=3)
     probes = {"steering_response": loaded()}
-    record = run_audit(settings, target, plan, probes, checkpoint=checkpoint, folder=folder)
+    measure(settings, target, plan, probes, folder, never)
+    record = conclude(settings, checkpoint, plan, probes, folder)
     (result,) = record.results
     assert result.status == "measured", result.reason
     checked = verify(folder)
