@@ -114,13 +114,14 @@ def _follow_ua(_document: Any, pdf: Any) -> None:
 
 def _mend_tables(pdf: Any) -> None:
     """Say which way each heading of a table looks, and list the ids by which cells name their headings."""
-    elements = {o.reference: o for o in pdf.objects if isinstance(o, dict) and o.get("Type") == "/StructElem"}
+    dictionaries: list[Any] = [o for o in pdf.objects if isinstance(o, dict)]
+    elements = {o.reference: o for o in dictionaries if o.get("Type") == "/StructElem"}
     for element in elements.values():
         if element["S"] == "/TH":
             rows = elements[elements[element["P"]]["P"]]
             element["A"]["Scope"] = "/Column" if rows["S"] == "/THead" else "/Row"
     named = sorted((e for e in elements.values() if "ID" in e), key=lambda e: str(e["ID"].string))
-    (root,) = (o for o in pdf.objects if isinstance(o, dict) and o.get("Type") == "/StructTreeRoot")
+    (root,) = (o for o in dictionaries if o.get("Type") == "/StructTreeRoot")
     array, dictionary = type(root["K"]), type(root)
     root["IDTree"] = dictionary({"Names": array(part for e in named for part in (e["ID"], e.reference))})
 
