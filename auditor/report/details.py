@@ -86,13 +86,15 @@ def multiverse_said(finding: Finding) -> str:
     if seen is None:
         return ""
     values = [o.estimate.value for o in curve if o.estimate and o.estimate.value is not None]
-    ends = [number(end, finding.unit) for end in (min(values), max(values))] if values else []
-    between = f"; values from {ends[0]} to {ends[1]}" if ends else ""
+    between = ""
+    if values:
+        low, high = number(min(values), finding.unit), number(max(values), finding.unit)
+        between = f"; every value is {low}" if low == high else f"; values from {low} to {high}"
     of = f"of {seen.of} specifications, the declared one among them,"
     if finding.severity == "info":
         return f"{len(values)} {of} gave a value{between}."
     status = STATUS[seen.declared_status].word
-    return f"{seen.same} {of} say {status} (at least {seen.needed:.0%} must agree){between}."
+    return f"{seen.same} {of} say {status} (at least {number(seen.needed, 'share')} must agree){between}."
 
 
 def any_flipped(chart: HeatMap) -> bool:
@@ -153,7 +155,7 @@ def multiverses(record: AuditRecord) -> list[tuple[str, list[tuple[str, object]]
     found = []
     for name, probe in sorted(record.config.probes.items()):
         if probe.multiverse:
-            needed = f"at least {probe.multiverse.same_status:.0%}: {probe.multiverse.because}"
+            needed = f"at least {number(probe.multiverse.same_status, 'share')}: {probe.multiverse.because}"
             rows: list[tuple[str, object]] = [("must agree", needed)]
             for other, chosen in probe.multiverse.specifications.items():
                 seed = [f"seed + {chosen.seed_offset}"] if chosen.seed_offset else []
