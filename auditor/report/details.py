@@ -24,6 +24,8 @@ from auditor.report.words import STATUS
 
 FEW = 12
 """more measurements of one name than this are a profile, with a table of its own"""
+FEW_ON_PAPER = 4
+"""likewise on paper, where a profile is running text: a row of a table costs many times as much to lay out"""
 
 
 def instrument_name(qualification: Qualification) -> str:
@@ -84,13 +86,15 @@ def multiverse_said(finding: Finding) -> str:
     if seen is None:
         return ""
     values = [o.estimate.value for o in curve if o.estimate and o.estimate.value is not None]
-    ends = [number(end, finding.unit) for end in (min(values), max(values))] if values else []
-    between = f"; values from {ends[0]} to {ends[1]}" if ends else ""
+    between = ""
+    if values:
+        low, high = number(min(values), finding.unit), number(max(values), finding.unit)
+        between = f"; every value is {low}" if low == high else f"; values from {low} to {high}"
     of = f"of {seen.of} specifications, the declared one among them,"
     if finding.severity == "info":
         return f"{len(values)} {of} gave a value{between}."
     status = STATUS[seen.declared_status].word
-    return f"{seen.same} {of} say {status} (at least {seen.needed:.0%} must agree){between}."
+    return f"{seen.same} {of} say {status} (at least {number(seen.needed, 'share')} must agree){between}."
 
 
 def any_flipped(chart: HeatMap) -> bool:
@@ -103,20 +107,22 @@ def any_point(chart: RocChart) -> bool:
     return any(series.recall.value is not None for series in chart.series)
 
 
-def rows(result: ProbeResult) -> tuple[tuple[Measurement, bool], ...]:
-    """Measurements that are few of a name, name by name; true with the first of each name."""
-    few = [group for _, group in _by_name(result) if len(group) <= FEW]
-    return tuple((m, i == 0) for group in few for i, m in enumerate(group))
+def rows(result: ProbeResult, few: int) -> tuple[tuple[Measurement, bool], ...]:
+    """Measurements that are at most `few` of a name, name by name; true with the first of each name."""
+    groups = [group for group in _by_name(result).values() if len(group) <= few]
+    return tuple((m, i == 0) for group in groups for i, m in enumerate(group))
 
 
-def profiles(result: ProbeResult) -> tuple[tuple[str, tuple[Measurement, ...]], ...]:
-    """Measurements that were taken in many places, by name: these get a table of their own."""
-    return tuple((name, group) for name, group in _by_name(result) if len(group) > FEW)
+def profiles(result: ProbeResult, few: int) -> tuple[tuple[str, list[Measurement]], ...]:
+    """Measurements that were taken in more than `few` places, by name: these stand apart from the others."""
+    return tuple((name, group) for name, group in _by_name(result).items() if len(group) > few)
 
 
-def _by_name(result: ProbeResult) -> list[tuple[str, tuple[Measurement, ...]]]:
-    names = dict.fromkeys(m.name for m in result.measurements)
-    return [(name, tuple(m for m in result.measurements if m.name == name)) for name in names]
+def _by_name(result: ProbeResult) -> dict[str, list[Measurement]]:
+    names: dict[str, list[Measurement]] = {}
+    for m in result.measurements:
+        names.setdefault(m.name, []).append(m)
+    return names
 
 
 def samples(result: ProbeResult) -> tuple[tuple[str, tuple[Sample, ...]], ...]:
@@ -149,7 +155,7 @@ def multiverses(record: AuditRecord) -> list[tuple[str, list[tuple[str, object]]
     found = []
     for name, probe in sorted(record.config.probes.items()):
         if probe.multiverse:
-            needed = f"at least {probe.multiverse.same_status:.0%}: {probe.multiverse.because}"
+            needed = f"at least {number(probe.multiverse.same_status, 'share')}: {probe.multiverse.because}"
             rows: list[tuple[str, object]] = [("must agree", needed)]
             for other, chosen in probe.multiverse.specifications.items():
                 seed = [f"seed + {chosen.seed_offset}"] if chosen.seed_offset else []

@@ -98,13 +98,32 @@ def _attachment(weasyprint: Any, name: str, data: bytes, when: datetime) -> Any:
 
 
 def _follow_ua(_document: Any, pdf: Any) -> None:
-    """Say in the metadata that the file follows PDF/UA-1 too, and name each attachment once.
+    """Mend what WeasyPrint leaves open of the two standards that the file follows.
 
-    WeasyPrint writes one of the two standards, and lists every attachment twice.
+    It names one of them in the metadata, lists every attachment twice, and asks for smooth pictures.
     """
     metadata = pdf.objects[int(pdf.catalog["Metadata"].split()[0])]
     metadata.stream = [part.replace(b"</rdf:RDF>", UA_1 + b"</rdf:RDF>") for part in metadata.stream]
     pdf.catalog["AF"][:] = dict.fromkeys(pdf.catalog["AF"])
+    _mend_tables(pdf)
+    for image in pdf.objects:
+        # Emoji are pictures of their font, and PDF/A lets no reader smooth a picture.
+        if "Interpolate" in getattr(image, "extra", ()):
+            image.extra["Interpolate"] = "false"
+
+
+def _mend_tables(pdf: Any) -> None:
+    """Say which way each heading of a table looks, and list the ids by which cells name their headings."""
+    dictionaries: list[Any] = [o for o in pdf.objects if isinstance(o, dict)]
+    elements = {o.reference: o for o in dictionaries if o.get("Type") == "/StructElem"}
+    for element in elements.values():
+        if element["S"] == "/TH":
+            rows = elements[elements[element["P"]]["P"]]
+            element["A"]["Scope"] = "/Column" if rows["S"] == "/THead" else "/Row"
+    named = sorted((e for e in elements.values() if "ID" in e), key=lambda e: str(e["ID"].string))
+    (root,) = (o for o in dictionaries if o.get("Type") == "/StructTreeRoot")
+    array, dictionary = type(root["K"]), type(root)
+    root["IDTree"] = dictionary({"Names": array(part for e in named for part in (e["ID"], e.reference))})
 
 
 def _weasyprint() -> Any:

@@ -1,13 +1,13 @@
-"""A measurement taken in many places, as running text: on paper a table of it takes pages, and long to lay out."""
+"""What was measured in many places, as running text: on paper a table of it takes pages, and long to lay out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from auditor.measure.measurement import Measurement
-from auditor.report.details import placed
-from auditor.report.numbers import interval, number, sample_size
+from auditor.measure.measurement import LineChart, Measurement, Series
+from auditor.report.details import placed, point
+from auditor.report.numbers import interval, number, plain, sample_size
 from auditor.report.text import DASH
 from auditor.report.words import ROLE
 
@@ -32,6 +32,11 @@ def runs(group: Sequence[Measurement]) -> tuple[Run, ...]:
         head = (shared, ROLE[m.role], sample_size(m.estimate), m.note)
         found.setdefault(head, []).append(_point(m, along))
     return tuple(Run(", ".join(filter(None, head)), tuple(points)) for head, points in found.items())
+
+
+def line(chart: LineChart, series: Series) -> tuple[str, ...]:
+    """The points of one line, each with its place: "21: 0.81 (0.75 to 0.87), chosen"."""
+    return tuple(f"{plain(x)}: {point(series, i)}" for i, x in enumerate(chart.x))
 
 
 def _point(m: Measurement, along: str) -> str:

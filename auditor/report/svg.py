@@ -45,9 +45,8 @@ Point = tuple[float, float]
 
 def element(name: str, attributes: dict[str, object], *children: Markup | str) -> Markup:
     """One SVG element; attribute values and text children are escaped."""
-    told = Markup("").join(Markup(' {}="{}"').format(Markup(key), _value(v)) for key, v in attributes.items())
-    inside = Markup("").join(escape(child) for child in children)
-    return Markup("<{0}{1}>{2}</{0}>").format(Markup(name), told, inside)
+    told = "".join(f' {key}="{escape(_value(v))}"' for key, v in attributes.items())
+    return Markup(f"<{name}{told}>{''.join(map(escape, children))}</{name}>")
 
 
 def _value(value: object) -> str:

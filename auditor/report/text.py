@@ -80,8 +80,8 @@ def short(text: str, limit: int) -> str:
 
 
 def tied(sentence: str) -> str:
-    """`sentence` with numbers tied to their unit, so that no line ends between them."""
-    return re.sub(r"(?<=\d) (?=%|points\b)", "\u00a0", sentence)
+    """`sentence` with numbers tied to their unit, so that no line ends between them, and with true minus signs."""
+    return re.sub(r"(?<![\w.-])-(?=\d)", "−", re.sub(r"(?<=\d) (?=%|points\b)", "\u00a0", sentence))
 
 
 def words(name: str) -> str:

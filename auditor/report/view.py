@@ -152,6 +152,11 @@ class Page:
         return tuple(f for f in self.findings if f.turned_down)
 
     @property
+    def worse(self) -> tuple[NumberedFinding, ...]:
+        """The findings that fell behind the gate's baseline, waived or not."""
+        return tuple(f for f in self.findings if f.ruling and f.ruling.worse)
+
+    @property
     def key_findings(self) -> tuple[NumberedFinding, ...]:
         """The five that matter most: bars by weight, then one of each probe that has none, then the others."""
         told: set[str] = set()

@@ -120,11 +120,6 @@ TERMS = (
         "A weaker method doing the same task, such as counting words. An instrument that is no better "
         "than its baseline has found nothing inside the model.",
     ),
-    Term(
-        "causal, behavioural, decodable, observed",
-        "The four kinds of evidence; each finding says which it is.",
-        r"causal|behavioural|decodable|observed",
-    ),
     Term("coefficient", "How far along a direction; 1 is the distance between the averages of its two classes."),
     Term("contrast pair", "Two examples that differ only in the one property that is studied."),
     Term("control", "The same measurement where the effect should be absent."),
@@ -135,6 +130,11 @@ TERMS = (
     ),
     Term("direction", "A line in the model's inner state along which examples of two classes differ."),
     Term("evaluation split", "Examples that were kept sealed until every choice had been made.", r"evaluation|sealed"),
+    Term(
+        "evidence",
+        "What a finding rests on: causal, behavioural, decodable or observed; each says which.",
+        r"causal|behavioural|decodable|observed",
+    ),
     Term("finding", "A measurement held against what was declared for it."),
     Term("group", "Examples about the same topic or entity. A group is never split between choosing and judging."),
     Term(

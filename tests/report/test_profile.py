@@ -1,12 +1,14 @@
-"""A number measured in many places is a table on screen and running text on paper, whole in both."""
+"""What was measured in many places is a table on screen and running text on paper, whole in both."""
 
 from __future__ import annotations
 
+import pytest
+
 from auditor.findings.record import AuditRecord
-from auditor.measure.measurement import Measurement
+from auditor.measure.measurement import LineChart, Measurement, Series
 from auditor.report import html, profile
-from auditor.report.details import FEW
-from tests.report.pages import changed, read, record
+from auditor.report.details import FEW, FEW_ON_PAPER, point
+from tests.report.pages import Node, changed, read, record
 
 LAYERS = 20
 
@@ -46,11 +48,50 @@ def test_measurements_without_a_place_are_one_run() -> None:
     assert profile.runs([]) == ()
 
 
+def told(page: Node, title: str) -> list[str]:
+    """The running text under the titles that end so."""
+    behind = [fold for fold in page.all("details") if next(fold.all("summary")).text.endswith(title)]
+    return [run.text for fold in behind for run in fold.all("p", class_="run")]
+
+
 def test_paper_has_lines_and_the_screen_a_table_of_the_same_numbers() -> None:
     assert len(measured()) > FEW
     paper, screen = read(html.markup(profiled(), "pdf")), read(html.markup(profiled(), "html"))
-    assert len(list(paper.all("p", class_="run"))) == 3
+    assert len(told(paper, "numbers")) == 3
     assert not list(paper.all("table", class_="profile"))
     assert len(list(screen.one("table", class_="profile").one("tbody").all("tr"))) == len(measured())
     assert not list(screen.all("p", class_="run"))
     assert paper.text.count("0.91 (0.85 to 0.95)") >= len(measured()) - 1
+
+
+@pytest.mark.parametrize(("many", "runs"), [(FEW_ON_PAPER, 0), (FEW_ON_PAPER + 1, 1)])
+def test_paper_has_a_row_for_each_of_a_few_places(many: int, runs: int) -> None:
+    first, second = record().results
+    of = changed(results=[first, second.model_copy(update={"measurements": tuple(measured()[:many])})])
+    paper = read(html.markup(of, "pdf"))
+    rows = [row for table in paper.all("table", class_="measurements") for row in table.one("tbody").all("tr")]
+    taken = len(first.measurements) + (0 if runs else many)
+    assert len(rows) == taken
+    assert len(told(paper, "numbers")) == runs
+
+
+def test_paper_tells_every_point_of_a_long_line_and_the_screen_tabulates_it() -> None:
+    (chart,) = [chart for chart in record().results[1].charts if isinstance(chart, LineChart)]
+    assert len(chart.x) > FEW
+    runs = told(read(html.markup(record(), "pdf")), "The numbers in this chart")
+    assert len(runs) == len(chart.series)
+    for run, series in zip(runs, chart.series, strict=True):
+        assert [run.count(f"{x:.0f}: {point(series, i)}") for i, x in enumerate(chart.x)] == [1] * len(chart.x)
+    short = LineChart.model_validate(
+        chart.model_dump() | {"x": chart.x[:FEW], "series": [_cut(s) for s in chart.series]}
+    )
+    first, second = record().results
+    of = changed(results=[first, second.model_copy(update={"charts": (short,)})])
+    assert not told(read(html.markup(of, "pdf")), "The numbers in this chart")
+    assert not told(read(html.markup(record(), "html")), "The numbers in this chart")
+
+
+def _cut(series: Series) -> Series:
+    return series.model_copy(
+        update={key: getattr(series, key)[:FEW] for key in ("y", "low", "high")} | {"chosen": None}
+    )

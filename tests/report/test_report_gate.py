@@ -8,7 +8,7 @@ from auditor.report import html
 from tests.findings.decisions import HARMFUL, NEAR, against, outcome_of, record_with, waiver
 from tests.report.corpus import HOSTILE, LONG
 from tests.report.pages import Node, read
-from tests.report.test_decided import EXPIRED, Given, decided, expired, unwaived, waived
+from tests.report.test_decided import EXPIRED, Given, decided, expired, fell_behind, unwaived, waived
 from tests.report.test_report_html import assert_harmless
 
 
@@ -53,7 +53,13 @@ def test_a_waiver_without_use_and_a_baseline_are_told() -> None:
     of = decided(baseline=against(record_with(), harmful="worse"))
     section = shown(of).one("section", id="gate").text
     assert f"{HARMFUL}: worse than in the baseline by 0.2" in section
-    assert "run abcdef; 8 differences tested" in section
+    assert "run abcdef; 8 differences tested. Worse beyond chance: harmful requests refused." in section
+
+
+def test_what_fell_behind_the_baseline_is_named_where_a_waiver_accepts_it() -> None:
+    section = shown(fell_behind(waiver(HARMFUL))).one("section", id="gate").text
+    assert "Worse beyond chance: harmful requests refused (waived)." in section
+    assert "Worse" not in shown(decided(baseline=against(record_with()))).one("section", id="gate").text
 
 
 @pytest.mark.parametrize("until", ["2026-12-31", "2026-05-31"])

@@ -141,6 +141,42 @@ def test_every_figure_has_a_name_and_every_link_says_where_it_goes() -> None:
     assert all(o["/Contents"] for o in links)
 
 
+def test_every_heading_of_a_table_says_which_way_it_looks_and_is_found_by_the_cells() -> None:
+    headings = [o for o in objects() if o.get("/S") == "/TH"]
+    assert {str(o["/A"]["/Scope"]) for o in headings} == {"/Column", "/Row"}
+    for heading in headings:
+        rows = heading["/P"]["/P"]["/S"]
+        assert heading["/A"]["/Scope"] == ("/Column" if rows == "/THead" else "/Row")
+    names = document().trailer["/Root"]["/StructTreeRoot"]["/IDTree"]["/Names"]
+    known = {str(name): element.get_object() for name, element in zip(names[::2], names[1::2], strict=True)}
+    assert list(known) == sorted(known)
+    assert known == {str(o["/ID"]): o for o in headings}
+    told = [name for o in objects() if o.get("/S") == "/TD" for name in o["/A"].get("/Headers", ())]
+    assert len(told) > 500
+    assert set(map(str, told)) <= set(known)
+
+
+def test_a_list_holds_items_and_nothing_else() -> None:
+    lists = [o for o in objects() if o.get("/S") == "/L"]
+    assert len(lists) > 10
+    assert {str(kid["/S"]) for o in lists for kid in o["/K"]} <= {"/LI", "/L"}
+    assert {str(o["/P"]["/S"]) for o in objects() if o.get("/S") == "/LI"} == {"/L"}
+
+
+PICTURE = "R0lGODlhAQABAIAAAAAAAP///ywAAAAAAQABAAACAUwAOw=="
+"""a GIF of one pixel"""
+
+
+def test_no_reader_may_smooth_a_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = f'<html lang="en"><img alt="a dot" src="data:image/gif;base64,{PICTURE}">'
+    monkeypatch.setattr(html, "markup", lambda *_: page)
+    reader = PdfReader(io.BytesIO(pdf.render(bare())))
+    found = [reader.get_object(number) for number in range(1, int(reader.trailer["/Size"]))]
+    pictures = [o for o in found if isinstance(o, DictionaryObject) and o.get("/Subtype") == "/Image"]
+    assert pictures
+    assert not [o for o in pictures if o["/Interpolate"].value]
+
+
 def test_what_is_folded_on_screen_is_open_on_paper() -> None:
     text = " ".join(text_of(document()))
     assert "The numbers in this chart" in text

@@ -33,6 +33,14 @@ def test_ordinary_writing_of_all_kinds_is_left_alone() -> None:
         assert text.visible(ordinary) == ordinary
 
 
+def test_numbers_of_a_sentence_keep_their_unit_and_have_a_true_minus() -> None:
+    assert text.tied("it is -5 points (interval -12 to 2 points)") == (
+        f"it is −5{NBSP}points (interval −12 to 2{NBSP}points)"
+    )
+    for name in ("model-1.2", "2026-11-01", "--seed", "1.5-2"):
+        assert text.tied(name) == name
+
+
 def test_a_template_cannot_print_a_hidden_character_even_as_markup() -> None:
     assert text.finalize("\x1b[31m") == "⟨ESC⟩[31m"
     assert text.finalize(Markup("<b>\u202e</b>")) == Markup("<b>⟨U+202E⟩</b>")
