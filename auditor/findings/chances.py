@@ -22,12 +22,15 @@ def chance(criterion: Criterion, estimate: Estimate | None) -> float | None:
     """Probability that a model at the declared good value meets a one-sided bar, asked as this one was.
 
     Exact for Wilson's intervals. Any other estimate is taken to be normal, and as unsure at the good value as
-    where it was measured. None without a good value or an interval.
+    where it was measured. On fewer units than the bar accepts nobody meets it.
+    None without a good value or an interval.
     """
     side, good = _one_side(criterion), criterion.good_value
-    if side is None or good is None or estimate is None or estimate.n == 0:
+    if side is None or good is None or estimate is None or estimate.value is None:
         return None
     kind, bar = side
+    if estimate.n < criterion.min_n:
+        return 0.0
     if estimate.estimator in WILSON:
         return pass_probability(kind, bar, estimate.n, good)
     if estimate.low is None or estimate.high is None or estimate.low >= estimate.high:
