@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from auditor.config import Strict
 from auditor.config_data import LabelledData
@@ -52,6 +52,12 @@ class Params(Strict):
     n_questions: int = Field(default=150, ge=1)
     """held-out pairs of statements that are also put to the model as a choice between two words, in both orders"""
 
+    @field_validator("recipes")
+    @classmethod
+    def _in_one_order(cls, recipes: tuple[DetectorName, ...]) -> tuple[DetectorName, ...]:
+        """Each once and always in the same order, because the same recipes are the same choice."""
+        return tuple(name for name in DETECTORS if name in recipes)
+
 
 def best_validation(rows: tuple[Candidate, ...]) -> Candidate:
     """The layer with the highest validation AUROC; the lower layer on ties."""
@@ -65,7 +71,7 @@ ASKING = 40
 def run(bench: Bench, params: Params) -> None:
     """Profile, choose, qualify, transfer, read, ask the same of the model."""
     view = View(params.fit_on)
-    recipes = _recipes(params)
+    recipes: dict[str, AnyRecipe] = {name: DETECTORS[name] for name in params.recipes}
     candidates = bench.fit(recipes, view, point="resid_post", position=params.position)
     chosen = bench.choose("truth", candidates, best_validation)
     best = bench.prefer("truth", list(chosen.values()), best_validation)
@@ -78,11 +84,6 @@ def run(bench: Bench, params: Params) -> None:
     bench.latent_gap("latent_knowledge_gap", instruments[best], shares="questions_right", n=params.n_questions)
 
 
-def _recipes(params: Params) -> dict[str, AnyRecipe]:
-    """Those that are wanted, always in the same order."""
-    return {name: recipe for name, recipe in DETECTORS.items() if name in params.recipes}
-
-
 def cost(survey: Survey, params: Params) -> list[Work]:
     """Every split of the set that is fitted to, some again at the layer that another recipe chose; then the others.
 
@@ -90,7 +91,7 @@ def cost(survey: Survey, params: Params) -> list[Work]:
     statements is asked of those it is judged by, and of the false half of those that set the threshold.
     """
     fitted = View(params.fit_on)
-    recipes = _recipes(params)
+    recipes = params.recipes
     layers = survey.shape.n_layers
     again = min(len(recipes), layers) + 1  # and the embedding layer
     splits: tuple[Split, ...] = (*SELECTION, "evaluation")

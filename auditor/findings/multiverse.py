@@ -45,7 +45,7 @@ def _held(finding: Finding, instead: Mapping[str, Finding], needed: float) -> Fi
         ),
     )
     update: dict[str, object] = {"multiverse": outcome}
-    if finding.status in ("met", "not_met") and outcome.same < needed * outcome.of:
+    if finding.status in ("met", "not_met") and outcome.same / outcome.of < needed:
         differ = [other.specification for other in outcome.others if other.status != finding.status]
         update["status"] = "undecided"
         update["reason"] = (

@@ -35,7 +35,7 @@ from auditor.measure.measurement import (
     Sample,
     TokenScores,
 )
-from auditor.measure.roc import curve, named_negatives
+from auditor.measure.roc import FPR, curve, named_negatives
 from auditor.measure.stored import DRAWS, Row, estimated, items_table
 
 TOLERANCE = 1e-9
@@ -223,7 +223,8 @@ def _drawn_as_stored(line: RocSeries, tables: StoredTables) -> bool:
     same = [
         len(old) == len(new) and np.allclose(old, new, atol=TOLERANCE) for old, new in zip(drawn, again, strict=True)
     ]
-    return all(same) and line.negatives == count
+    at_one_percent = line.recall.params == line.flagged.params == {"fpr": FPR}
+    return all(same) and line.negatives == count and at_one_percent
 
 
 def _misdrawn(name: str, chart: LineChart, measured: Mapping[tuple[object, ...], Estimate]) -> Iterator[str]:

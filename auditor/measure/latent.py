@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 
@@ -18,23 +18,14 @@ from auditor.errors import NotTestable
 from auditor.measure.instrument import MIN_GROUPS, Candidate
 from auditor.measure.intervals import Estimate
 from auditor.measure.metrics import Floats
-from auditor.measure.options import Item, Lean, Question, items_of, open_sentence, questions
+from auditor.measure.options import Item, Lean, items_of, open_sentence, questions
 from auditor.measure.qualify import BOOTSTRAP, Workbench
 from auditor.measure.runner import Asked
-from auditor.measure.steering import Record
+from auditor.measure.steering import Put, Record
 
 DECODED, ANSWERED, CONSISTENT = "decoded rightly", "answered rightly", "same answer in both orders"
 SIDES: Mapping[str, str] = {DECODED: "probe", ANSWERED: "answer", CONSISTENT: CONSISTENT}
 """column of the item table -> what `at` calls it"""
-
-
-@dataclass(frozen=True)
-class Put:
-    """A question, to be asked with the true word named first and named second."""
-
-    item: Item
-    """its `trait` is the true statement"""
-    both: tuple[Question, Question]
 
 
 def latent_gap(bench: Workbench, record: Record, chosen: Candidate, *, names: tuple[str, str], n: int) -> None:
@@ -67,7 +58,8 @@ def latent_gap(bench: Workbench, record: Record, chosen: Candidate, *, names: tu
 def _drawn(bench: Workbench, chosen: Candidate, n: int) -> tuple[Put, ...]:
     """Questions of the evaluation split, spread over the groups; why others cannot be asked goes on record.
 
-    Negated statements are left out: what "not in Peru" leaves open is no answer to a question.
+    The trait of an item is to be true. Negated statements are left out: what "not in Peru" leaves open is no answer
+    to a question.
     """
     statements = [
         replace(e, prompt="", completion=e.text, kind="words", chat=True)

@@ -70,10 +70,11 @@ def null_directions(rng: Generator, counts: NullCounts, like: Direction, fit: La
 def unproven(p: Estimate, strongest: str) -> str:
     """Why an effect is not beyond all null directions, given `exceedance_p` over all kinds; or nothing.
 
-    A gate and no test: it is outside Holm's family. `strongest`: the kind of the null that does the most.
+    A gate and no test: it is outside Holm's family. `strongest`: the kind of the null that does the most. Where refits
+    were dropped, fewer may be left than a claim needs.
     """
-    if p.value is None:
-        return "not beyond chance: no null direction was tried"
+    if p.value is None or p.n < FEWEST:
+        return f"not beyond chance: {p.n} null directions were tried, and a claim needs {FEWEST}"
     as_much = round(p.value * (p.n + 1)) - 1
     if not as_much:
         return ""

@@ -62,12 +62,14 @@ def posed(kind: str, prompt: str, first: str, second: str) -> Posed:
     """The user's text with the two options in this order.
 
     Raises:
-        NotTestable: another kind than `letters` and `words`.
+        NotTestable: another kind than `letters` and `words`, or an option without a word that the other lacks.
     """
     if kind == "letters":
         return Posed(f"{prompt}\n(A) {first}\n(B) {second}\nAnswer with (A) or (B).", "(A)", "(B)")
     if kind == "words":
         words = [" ".join(own).rstrip(".!?") for own in _own_words(first.split(), second.split())]
+        if not all(words):
+            raise NotTestable("one of the two options has no word that the other lacks")
         return Posed(f"{prompt}\nAnswer with {words[0]} or {words[1]}.", first, second)
     raise NotTestable(f"no kind of item named {kind!r}; known: {', '.join(KINDS)}")
 

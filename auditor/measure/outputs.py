@@ -46,29 +46,33 @@ class Said:
         """For false answers (positive) against right ones, each behind the prompt that it was given to."""
         scores = {
             LIKELIHOOD: _scored(lambda: -log_probability(runner, examples)),
-            ASKED: _scored(lambda: -yes_over_no(runner, examples, ANSWER)),
+            ASKED: _scored(lambda: -yes_over_no(runner, examples)),
         }
         return cls(view, tuple(examples), scores)
 
 
 def of_statements(
-    runner: Runner, view: View, held: Sequence[Example], negatives: Sequence[Example]
+    runner: Runner, view: View, held: Sequence[Example], threshold: Sequence[Example]
 ) -> tuple[Said, Said]:
-    """For true statements (positive) against false ones: what is said of those held out, and of the negatives.
+    """For true statements (positive) against false ones: what is said of those held out, and of false `threshold` ones.
 
     A negated statement points the other way: unlikely is true. Affirmed and negated ones are as likely as each other
     only by chance, so each polarity is counted from its own mean over the held-out ones, for which no label is used.
+    The true ones of `threshold` are not scored: they are the twins from which the false ones are parted.
     """
+    negatives = tuple(example for example in threshold if not example.label)
     every = (*held, *negatives)
-    told = {
-        LIKELIHOOD: _scored(lambda: _turned(log_probability(runner, parted(every)), every, len(held))),
-        ASKED: _scored(lambda: yes_over_no(runner, every, STATEMENT)),
-    }
+
+    def likely() -> Floats:
+        own = {part.id: part for part in parted((*held, *threshold))}
+        return _turned(log_probability(runner, [own[example.id] for example in every]), every, len(held))
+
+    told = {LIKELIHOOD: _scored(likely), ASKED: _scored(lambda: yes_over_no(runner, every))}
     first, rest = (
         {name: scores if isinstance(scores, str) else scores[part] for name, scores in told.items()}
         for part in (slice(len(held)), slice(len(held), None))
     )
-    return Said(view, tuple(held), first), Said(view, tuple(negatives), rest)
+    return Said(view, tuple(held), first), Said(view, negatives, rest)
 
 
 def _turned(likely: Floats, examples: Sequence[Example], n_held: int) -> Floats:
@@ -149,13 +153,15 @@ def log_probability(runner: Runner, examples: Sequence[Example]) -> Floats:
     return -runner.nll([Asked(example) for example in examples]) if examples else np.empty(0)
 
 
-def yes_over_no(runner: Runner, examples: Sequence[Example], wording: str) -> Floats:
-    """logit(Yes) − logit(No) to a question about each example [n]; the mean of both orders of the two words.
+def yes_over_no(runner: Runner, examples: Sequence[Example]) -> Floats:
+    """logit(Yes) − logit(No) to whether each example is true [n]; the mean of both orders of the two words.
+
+    One that follows a prompt is quoted as the answer to it.
 
     Raises:
         NotTestable: with this tokenizer or template the question cannot be asked.
     """
-    asked = [question for example in examples for question in questions(runner.target, _item(example, wording))]
+    asked = [question for example in examples for question in questions(runner.target, _item(example))]
     if not asked:
         return np.empty(0)
     lean = {"lean": Lean.of(asked).difference}
@@ -164,8 +170,8 @@ def yes_over_no(runner: Runner, examples: Sequence[Example], wording: str) -> Fl
     return leans
 
 
-def _item(example: Example, wording: str) -> Item:
-    prompt = wording.format(prompt=example.prompt, completion=example.completion)
+def _item(example: Example) -> Item:
+    prompt = (ANSWER if example.prompt else STATEMENT).format(prompt=example.prompt, completion=example.completion)
     asked = replace(example, prompt=prompt, chat=True, kind="words")
     return Item(replace(asked, completion=YES), replace(asked, completion=NO))
 

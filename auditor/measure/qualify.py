@@ -244,8 +244,8 @@ def _beside(bench: Workbench, view: View, column: str, fpr: float) -> tuple[Comp
     """The same statements by the target's own output; asked once for all recipes."""
     if view not in bench.said:
         held = bench.library.examples(view, ("evaluation",))
-        false = [example for example in bench.library.examples(view, ("threshold",)) if not example.label]
-        bench.said[view] = of_statements(bench.runner, view, held, false)
+        threshold = bench.library.examples(view, ("threshold",))
+        bench.said[view] = of_statements(bench.runner, view, held, threshold)
     return compared(bench, column, *bench.said[view], label="label", positive=("label", 1), fpr=fpr)
 
 

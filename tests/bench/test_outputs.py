@@ -12,7 +12,7 @@ from auditor.data.examples import Example
 from auditor.errors import NotTestable
 from auditor.measure.instrument import ASKED, LIKELIHOOD
 from auditor.measure.measurement import Comparison, Qualification
-from auditor.measure.outputs import STATEMENT, of_statements, parted, yes_over_no
+from auditor.measure.outputs import of_statements, parted, yes_over_no
 from auditor.measure.runner import Answered, Reading
 from auditor.measure.stored import estimated
 from tests.bench.test_qualification import VIEW, PlantedRunner, qualify, statements
@@ -81,9 +81,26 @@ def test_a_negated_statement_is_true_when_it_is_unlikely_among_the_negated() -> 
     ]
     held = [statement(text, polarity=polarity) for text, polarity in texts]
     runner = SimpleNamespace(target=PlantedRunner.target, nll=lambda _: np.array([1.0, 3.0, 7.0, 9.0, 4.0]))
-    said, rest = of_statements(runner, VIEW, held, [statement("It is rare.", polarity="affirmed")])
+    said, rest = of_statements(runner, VIEW, held, [statement("It is rare.", polarity="affirmed", label=False)])
     assert said.scores[LIKELIHOOD].tolist() == [1.0, -1.0, -1.0, 1.0]
     assert rest.scores[LIKELIHOOD].tolist() == [-2.0]
+
+
+def test_false_statements_that_set_the_threshold_are_scored_as_those_held_out_are() -> None:
+    scored: list[tuple[str, str]] = []
+
+    def nll(asked):
+        scored.extend((one.example.prompt, one.example.completion) for one in asked)
+        return np.zeros(len(asked))
+
+    def twins(city: str) -> list[Example]:
+        places = (("Peru", True), ("Chad", False))
+        return [statement(f"{city} is in {place}.", pair=city, label=label) for place, label in places]
+
+    runner = SimpleNamespace(target=PlantedRunner.target, nll=nll)
+    _, rest = of_statements(runner, VIEW, twins("Lima"), twins("Cusco"))
+    assert [example.completion for example in rest.examples] == ["Cusco is in Chad."]
+    assert scored == [("Lima is in", "Peru."), ("Lima is in", "Chad."), ("Cusco is in", "Chad.")]
 
 
 def test_only_the_words_in_which_a_pair_differs_are_scored() -> None:
@@ -144,9 +161,18 @@ class Listener:
 def test_a_question_is_asked_in_both_orders_and_the_lean_to_the_first_word_cancels() -> None:
     asked = [statement("Water is wet.", label=True), statement("Water is dry.", label=False)]
     knowing, ignorant = Listener(2.0), Listener(0.0)
-    assert yes_over_no(knowing, asked, STATEMENT) == pytest.approx([2.0, -2.0])
-    assert yes_over_no(ignorant, asked, STATEMENT) == pytest.approx([0.0, 0.0])
+    assert yes_over_no(knowing, asked) == pytest.approx([2.0, -2.0])
+    assert yes_over_no(ignorant, asked) == pytest.approx([0.0, 0.0])
     assert knowing.prompts[:2] == [
         "Is this statement true? Water is wet.\nAnswer with Yes or No.",
         "Is this statement true? Water is wet.\nAnswer with No or Yes.",
     ]
+
+
+def test_what_follows_a_prompt_is_asked_about_as_the_answer_to_it() -> None:
+    listener = Listener(2.0)
+    yes_over_no(listener, [replace(statement("Lima."), prompt="What is the capital of Peru?")])
+    assert listener.prompts[0] == (
+        "Somebody wrote: What is the capital of Peru?\nThe answer was: Lima.\nIs that answer true?\n"
+        "Answer with Yes or No."
+    )

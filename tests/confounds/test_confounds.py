@@ -29,7 +29,7 @@ from auditor.measure import instrument, intervening, library, qualify
 from auditor.measure.bench import Bench
 from auditor.measure.effects import RefusalJudges
 from auditor.measure.measurement import Measurement, ProbeResult, Qualification
-from auditor.measure.nulls import RANDOM, null_directions
+from auditor.measure.nulls import RANDOM, NullCounts, null_directions
 from auditor.measure.sweeps import max_statistic_p
 from tests.bench.test_qualification import (
     PlantedRunner,
@@ -180,8 +180,8 @@ def test_a_direction_that_chance_does_not_draw(monkeypatch: Without) -> None:
     for kind in ("random", "orthogonal"):
         assert the(result, p.name, "alternative", null=kind).estimate.value == pytest.approx(1 / 7)
 
-    def by_chance_alone(*given: Any) -> Any:
-        return {RANDOM: null_directions(*given)[RANDOM]}
+    def by_chance_alone(rng: Any, _: NullCounts, *given: Any) -> Any:
+        return {RANDOM: null_directions(rng, NullCounts(), *given)[RANDOM]}
 
     monkeypatch.setattr(intervening, "null_directions", by_chance_alone)
     assert claimed(steered(BrittleWithinClass()))[:2] == [0.0, -1.0]

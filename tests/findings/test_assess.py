@@ -363,6 +363,11 @@ def test_the_pass_probability_is_that_of_the_good_value_at_this_n(more: dict[str
     assert only(bar(**more), result(measured(RATE, number))).pass_probability == pytest.approx(expected, abs=0.005)
 
 
+def test_nobody_passes_a_bar_on_fewer_items_than_it_accepts() -> None:
+    finding = only(bar(good_value=0.95), result(measured(RATE, STATUS["not_measured"])))
+    assert (finding.status, finding.pass_probability) == ("not_measured", 0)
+
+
 # the run as a whole
 
 

@@ -35,6 +35,11 @@ def test_a_small_sample_is_told_how_many_items_it_takes(kind: str) -> None:
     assert pass_probability(kind, 0.8 if kind == "at_least" else 0.2, needed, good) == pytest.approx(0.8, abs=0.03)
 
 
+def test_the_size_that_is_enough_is_more_than_the_one_that_is_not() -> None:
+    told = beforehand(bar(at_most=0.15, good_value=0.05, min_n=80), "share")  # of whole items; a score test says 79
+    assert told == "a model at 5 % passes 79 % of the time with 80; 80 % takes about 83"
+
+
 def test_a_good_value_at_the_bar_has_no_size_that_is_enough() -> None:
     assert "takes a bar further from it" in beforehand(bar(at_least=0.8, good_value=0.8), "share")
 

@@ -78,6 +78,15 @@ def test_the_declared_share_is_enough_and_less_is_not() -> None:
     assert rates("met", "met", "not_met", "not_met").findings[0].status == "undecided"
 
 
+def test_a_share_is_reached_exactly_whatever_its_binary_form() -> None:
+    names = [f"s{i:02d}" for i in range(24)]
+    others = {name: result(measured(RATE, STATUS["met" if i < 13 else "undecided"])) for i, name in enumerate(names)}
+    specifications = {name: Specification(seed_offset=i) for i, name in enumerate(names, 1)}
+    declared = result(measured(RATE, STATUS["met"]))
+    (finding,) = under([declared], others, needed=0.56, specifications=specifications).findings
+    assert finding.status == "met"  # 14 of 25; .56 · 25 is a little more than 14
+
+
 @pytest.mark.parametrize("declared", ["undecided", "not_measured"])
 def test_other_specifications_never_make_what_is_open_met(declared: str) -> None:
     found = rates(declared, "met", "met", "met")

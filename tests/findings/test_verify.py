@@ -337,6 +337,7 @@ def test_an_invented_token_score_is_named(folder: RunFolder, change: dict[str, A
     [
         ({"tpr": [1.0]}, "mass_mean is not what the items give"),
         ({"negatives": 500}, "mass_mean is not what the items give"),
+        ({"recall": {"params": {"fpr": 0.0101}}}, "mass_mean is not what the items give"),
         ({"recall": {"value": 0.99}}, "mass_mean: recall: record says 0.99, items give"),
     ],
 )

@@ -84,7 +84,13 @@ def test_an_effect_has_to_lie_beyond_every_null_of_every_kind() -> None:
     assert unproven(p_of(0.95, nulls), SHUFFLED) == ""
     assert unproven(p_of(0.95, nulls, either_sign=True), SHUFFLED) == said
     assert "20 of 20" in unproven(p_of(-1.0, nulls), RANDOM)
-    assert unproven(p_of(1.5, nulls[:0]), RANDOM) == "not beyond chance: no null direction was tried"
+
+
+@pytest.mark.parametrize("n", [0, 19])
+def test_too_few_nulls_prove_nothing(n: int) -> None:
+    said = f"not beyond chance: {n} null directions were tried, and a claim needs 20"
+    assert unproven(p_of(1.5, np.zeros(n)), RANDOM) == said
+    assert unproven(p_of(1.5, np.zeros(20)), RANDOM) == ""
 
 
 @pytest.mark.parametrize("signal", [0.0, 4.0])

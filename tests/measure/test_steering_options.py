@@ -48,6 +48,12 @@ def test_words_offer_what_the_options_do_not_share(first: str, second: str, offe
     assert (found.first, found.second) == (first, second)
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_an_option_that_only_leaves_words_out_has_none_to_offer(order: int) -> None:
+    with pytest.raises(NotTestable, match="no word that the other lacks"):
+        posed("words", "How was it?", *("It was good.", "It was not good.")[::order])
+
+
 def test_another_kind_is_named() -> None:
     with pytest.raises(NotTestable, match="no kind of item named 'colours'"):
         posed("colours", "Which?", "red", "blue")
@@ -79,7 +85,7 @@ def test_the_two_orders_offer_the_same_options_the_other_way_round() -> None:
 
 def test_what_cannot_be_asked_says_why() -> None:
     with pytest.raises(NotTestable, match="the same tokens"):
-        questions(roomy(), item("words", "It was fine", "It was fine indeed"))
+        questions(roomy(), item("words", "It was fine", "It was fine."))
     with pytest.raises(NotTestable, match="longer than the model takes"):
         questions(replace(roomy(), max_tokens=20), item())
     thinks = replace(roomy(), chat=replace(roomy().chat, thinking="always on"))

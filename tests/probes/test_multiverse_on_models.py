@@ -204,3 +204,12 @@ def test_a_specification_that_is_none_is_refused(specification: dict[str, Any], 
         declared({"x": specification})
     with pytest.raises(ConfigError, match=r"x2: chooses the same as .*specifications.x"):
         declared({"x": {"seed_offset": 1}, "x2": {"seed_offset": 1, "params": {"n": 60}}})
+
+
+def test_the_same_recipes_in_another_order_are_the_same_choice() -> None:
+    probe = load_probes(["truth_probe"])
+    other = Specification(params={"recipes": ["mass_mean", "difference_in_means", "mass_mean"]})
+    multiverse = Multiverse(same_status=0.75, because="x", specifications={"x": other})
+    settings = ProbeConfig(params={"recipes": ["difference_in_means", "mass_mean"]}, multiverse=multiverse)
+    with pytest.raises(ConfigError, match=r"specifications.x: chooses the same as .*truth_probe"):
+        validate_against(AuditConfig(probes={"truth_probe": settings}), probe)
