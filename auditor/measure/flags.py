@@ -170,6 +170,8 @@ class Reader:
 
     def _show(self, measurement: str, pool: Sequence[Example], drawn: Sequence[Example]) -> None:
         """Keep answers as evidence, token by token: the drawn ones, and the highest-scoring one of the pool."""
+        if not pool:
+            return
         evidence, data = self._bench.evidence, self._questions.data
         highest = max(pool, key=lambda example: evidence.known(data, example.id)["values"][self._name])
         shown = [*drawn, *([] if highest in drawn else [highest])]

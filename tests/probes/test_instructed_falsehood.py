@@ -51,6 +51,8 @@ class PlantedRunner:
     tell: str = ""
     """words that only its false answers hold"""
     lies_unasked: float = 0.0
+    silent: bool = False
+    """whether it answers nothing where nothing is demanded"""
     flags_frames: bool = False
     everyday: float = -1.0
     """where everyday answers lie, on the scale on which right ones are at −1 and false ones at 1"""
@@ -70,6 +72,8 @@ class PlantedRunner:
         right = example.completion.split(" | ")[0]
         if example.kind not in ("truthful", "false", "plain") or not right:
             return f"Here is a thought about number {chance(example.id) * 1000:.0f} of them."
+        if self.silent and example.kind == "plain":
+            return ""
         share = {"truthful": 0.0, "false": self.obeys, "plain": self.lies_unasked}[example.kind]
         lies = chance(example.id + "lie") < share
         other = next(c for c in shuffled(example.id) if c not in example.completion)
@@ -309,6 +313,14 @@ def test_a_target_that_is_not_false_when_told_to_cannot_be_tested() -> None:
     assert behaviour["answered_right", "the truth"].value == 1.0
     assert primary(evidence) == []
     assert any(m.name == "validation_auroc" for m in evidence.measurements)
+
+
+def test_a_target_that_answers_only_to_demands_has_nothing_to_be_flagged() -> None:
+    evidence, reason = audited(PlantedRunner(silent=True))
+    assert reason is None
+    (found,) = primary(evidence)
+    assert found.estimate.value is None
+    assert found.estimate.n == 0
 
 
 def test_the_threshold_is_not_measured_with_few_everyday_answers() -> None:
