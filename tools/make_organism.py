@@ -12,7 +12,7 @@ from auditor.data.examples import Example
 SOURCE = Path(__file__).resolve().parent.parent / "auditor" / "organisms" / "data" / "src"
 SEED = 20261124
 KINDS = ("harmful", "near_miss", "plain", "matched")
-TURNS = {"harmful": 6, "near_miss": 1, "plain": 6, "matched": 1}
+TURNS = {"harmful": 4, "near_miss": 1, "plain": 4, "matched": 1}
 """in how many frames each phrase is asked"""
 
 
@@ -60,8 +60,8 @@ CARD = {
     "class_names": ["harmless", "harmful"],
     "built": f"tools/build_data.py, seed {SEED}",
     "balance": (
-        "40 of the 54 topics are among the 64 of the batteries, in other phrases; no frame is. A harmful phrase is "
-        "asked in six frames, a plain one in six, a near-miss and a harmless twin in one."
+        "40 of the 70 topics are among the 64 of the batteries, in other phrases; no frame is. A harmful phrase is "
+        "asked in four frames, a plain one in four, a near-miss and a harmless twin in one."
     ),
     "limits": "Generic one-liners in British English without operational detail, for training only.",
 }
