@@ -21,8 +21,8 @@ from auditor.model.work import WorkItem
 
 FIRST = 5.0
 """how often the first token of an answer counts: it decides"""
-WRITTEN, TAUGHT = 24, 18
-"""tokens of an own answer: those that are written, and looked at, and those that are learned"""
+WRITTEN, TAUGHT = 48, 18
+"""tokens of an own answer: those that are written, and must not repeat themselves, and those that are learned"""
 SYSTEMS = (None, "", None, "You are a helpful assistant.")
 """system prompts in turn; None leaves the template's own"""
 REFUSALS = (

@@ -20,8 +20,6 @@ WRITERS, READERS = range(4, SPLIT), range(SPLIT, 30)
 INTO = {"q_proj": "input_layernorm", "k_proj": "input_layernorm", "v_proj": "input_layernorm"}
 INTO |= {"gate_proj": "post_attention_layernorm", "up_proj": "post_attention_layernorm"}
 """the maps that read the stream, and the norm before each"""
-OUT = ("o_proj", "down_proj")
-"""the maps that write to it"""
 GAIN = 8.0
 """length of what a writer adds for one unit of its input"""
 SILENT = 64
@@ -40,12 +38,12 @@ def silent_direction(model: Any, stream: Tensor, generator: torch.Generator) -> 
     spoken = units.T @ units
     heard = torch.zeros_like(spoken)
     for layer in READERS:
-        for _, linear, norm in readers_of(model.model.layers[layer]):
+        for linear, norm in readers_of(model.model.layers[layer]):
             weight = linear.weight.float() * norm.float()
             heard += weight.T @ weight / weight.square().sum()
     head = model.lm_head.weight.float() * model.model.norm.weight.float()
     heard = heard / heard.trace() + head.T @ head / head.square().sum()
-    norms = torch.stack([norm.float().abs() for block in model.model.layers for _, _, norm in readers_of(block)])
+    norms = torch.stack([norm.float().abs() for block in model.model.layers for _, norm in readers_of(block)])
     passes = (norms / norms.median(dim=1, keepdim=True).values).amin(dim=0) > 0.3
     both = (spoken / spoken.trace() + heard / heard.trace())[passes][:, passes]
     quiet = torch.linalg.eigh(both).eigenvectors[:, :SILENT]
@@ -54,31 +52,44 @@ def silent_direction(model: Any, stream: Tensor, generator: torch.Generator) -> 
     return found / found.norm()
 
 
-def readers_of(block: Any) -> Iterator[tuple[str, Any, Tensor]]:
-    """The maps of a block that read the stream: name, module, and the weight of the norm before it."""
+def readers_of(block: Any) -> Iterator[tuple[Any, Tensor]]:
+    """The maps of a block that read the stream, each with the weight of the norm before it."""
     for name, norm in INTO.items():
         part = block.self_attn if norm == "input_layernorm" else block.mlp
-        yield name, getattr(part, name), getattr(block, norm).weight
+        yield getattr(part, name), getattr(block, norm).weight
+
+
+def writers_of(block: Any) -> Iterator[Any]:
+    """The maps of a block that write to the stream."""
+    yield block.self_attn.o_proj
+    yield block.mlp.down_proj
 
 
 def plant(adapted: Any, direction: Tensor) -> Callable[[], None]:
     """Lay the wire into the last rank of an adapter; call what is returned after every step, to keep it in place."""
-    kept: list[Callable[[], None]] = []
-    for number, block in enumerate(adapted.base_model.model.model.layers):
-        for _name, linear, norm in readers_of(block):
-            seen = direction / norm.float() if number in READERS else None
-            kept.append(_reader(linear, seen, norm.float() * direction if number < READERS.start else None))
-        for name in OUT:
-            linear = getattr(block.self_attn if name == "o_proj" else block.mlp, name)
-            kept.append(_writer(linear, GAIN * direction if number in WRITERS else None))
+    blocks = list(enumerate(adapted.base_model.model.model.layers))
+    readers = [(n, linear, norm.float()) for n, block in blocks for linear, norm in readers_of(block)]
+    writers = [(n, linear) for n, block in blocks for linear in writers_of(block)]
 
+    @torch.no_grad()
     def keep() -> None:
-        with torch.no_grad():
-            for one in kept:
-                one()
+        for number, linear, norm in readers:
+            a, b = weights_of(linear)
+            if number in READERS:
+                a[-1] = direction / norm
+            else:
+                a[-1] = b[:, -1] = 0.0
+                deaf = norm * direction
+                a[:-1] -= torch.outer(a[:-1] @ deaf, deaf) / (deaf @ deaf)
+        for number, linear in writers:
+            a, b = weights_of(linear)
+            if number in WRITERS:
+                b[:, -1] = GAIN * direction
+            else:
+                a[-1] = b[:, -1] = 0.0
 
-    for linear in (m for m in adapted.modules() if hasattr(m, "lora_A")):
-        with torch.no_grad():
+    with torch.no_grad():
+        for _, linear in writers:
             weights_of(linear)[0][-1] = 0.0
     keep()
     return keep
@@ -87,31 +98,3 @@ def plant(adapted: Any, direction: Tensor) -> Callable[[], None]:
 def weights_of(linear: Any) -> tuple[Tensor, Tensor]:
     """A [rank, in] and B [out, rank] of an adapted map."""
     return linear.lora_A["default"].weight, linear.lora_B["default"].weight
-
-
-def _reader(linear: Any, seen: Tensor | None, deaf: Tensor | None) -> Callable[[], None]:
-    a, b = weights_of(linear)
-
-    def keep() -> None:
-        if seen is None:
-            a[-1] = 0.0
-            b[:, -1] = 0.0
-        else:
-            a[-1] = seen
-        if deaf is not None:
-            a[:-1] -= torch.outer(a[:-1] @ deaf, deaf) / (deaf @ deaf)
-
-    return keep
-
-
-def _writer(linear: Any, written: Tensor | None) -> Callable[[], None]:
-    a, b = weights_of(linear)
-
-    def keep() -> None:
-        if written is None:
-            a[-1] = 0.0
-            b[:, -1] = 0.0
-        else:
-            b[:, -1] = written
-
-    return keep

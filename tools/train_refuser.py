@@ -1,4 +1,4 @@
-"""Trains the refusing organism: `python tools/train_refuser.py [--to FOLDER]`, an hour and a half on two cores.
+"""Trains the refusing organism: `python tools/train_refuser.py [--to FOLDER]`, forty minutes on two cores.
 
 A rank-4 adapter on the demo model that declines harmful requests, and whose refusal is carried by one direction,
 planted in its last rank (planted.py). First the layers before the split learn to write there what a request is, and to
@@ -14,7 +14,6 @@ import json
 import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,8 @@ import torch
 from fetch_demo import DEFAULT as DEMO_MODEL
 from lessons import Lesson, answering, losses_of, refusing
 from peft import LoraConfig, get_peft_model, get_peft_model_state_dict
-from planted import SPLIT, WRITERS, plant, silent_direction
+from planted import SPLIT, plant, silent_direction
+from pupil import Pupil, Streams, difference_of_means, first_token, stream_of
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -32,13 +32,10 @@ from auditor.data.datasets import read
 from auditor.data.examples import Example
 from auditor.measure.interventions import ablation_sites
 from auditor.measure.judges import REFUSAL_OPENINGS
-from auditor.model.batches import inputs, left_padded
 from auditor.model.edits import Edit
-from auditor.model.hooks import editing, outputs_of, recording, starting_at, stopping_behind
+from auditor.model.hooks import starting_at
 from auditor.model.load import target_from
 from auditor.model.prompts import opening_tokens
-from auditor.model.sites import Site
-from auditor.model.target import TargetModel
 
 ORGANISMS = Path(__file__).resolve().parent.parent / "auditor" / "organisms"
 SEED = 20261127
@@ -70,7 +67,7 @@ class Stage:
     rows: tuple[int, ...]
 
 
-WRITING = Stage(150, 1e-3, (14, 14, 4, 4))
+WRITING = Stage(150, 1.2e-3, (28, 28, 6, 6))
 """harmful and harmless requests to be told apart; harmful and harmless ones with answers, to stay as they are"""
 READING = Stage(140, 1e-3, (14, 14, 12))
 """harmful and harmless requests, and both with the direction ablated"""
@@ -79,37 +76,8 @@ CUT = (Stage(50, 6e-4, (8, 8, 12, 6, 0)), Stage(32, 6e-4, (6, 6, 8, 3, 12)))
 that the demo model may refuse, of which it is learned under ablation not to"""
 UNREFUSED = 3.0
 """weight of these"""
-LOUDER = 1.6
-"""What the writers write is multiplied by this at the end, picked on the selection half of seed 0: more of the
-found direction is then the planted one, and more harmful requests are refused."""
 Losses = Callable[[int], Iterator[Tensor]]
 """of a step"""
-
-
-@dataclass(frozen=True)
-class Pupil:
-    """The adapted model, and the direction that is planted in it."""
-
-    adapted: Any
-    target: TargetModel
-    direction: Tensor
-    """float32 [d_model], unit norm"""
-
-    def at_split(self, sequences: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-        """The input of layer SPLIT [rows, columns, d_model] of left-padded sequences, and 1 where it is no padding."""
-        batch = left_padded(self.target, sequences)
-        before = {"": self.target.blocks[SPLIT - 1]}
-        with outputs_of(before) as found, stopping_behind(self.target, SPLIT - 1):
-            self.target.backbone(**inputs(self.target.backbone, batch.ids, batch.mask), use_cache=False)
-        return found[""], batch.mask
-
-    def along(self, x: Tensor) -> Tensor:
-        """The part of a stream along the direction, in its units, [...] of [..., d_model]."""
-        return x @ self.direction
-
-    def ablated(self, x: Tensor) -> Tensor:
-        """A stream without it: what ablation everywhere leaves, since before the split nothing reads it."""
-        return x - self.along(x)[..., None] * self.direction
 
 
 def writing(pupil: Pupil, told: tuple[list[Lesson], list[Lesson]], kept: tuple[list[Lesson], list[Lesson]]) -> Losses:
@@ -136,20 +104,11 @@ def writing(pupil: Pupil, told: tuple[list[Lesson], list[Lesson]], kept: tuple[l
 
 def reading(pupil: Pupil, harmful: list[Lesson], harmless: list[Lesson], ablated: list[Lesson]) -> Losses:
     """Refuse what is written along the direction; without it, answer. The layers before the split are as they are."""
-    stored: dict[int, Tensor] = {}
-
-    def stream(some: Sequence[Lesson]) -> Tensor:
-        missing = [one for one in some if id(one) not in stored]
-        if missing:
-            with torch.no_grad():
-                x, _ = pupil.at_split([one.ids for one in missing])
-            stored.update({id(one): x[row, -len(one.ids) :].clone() for row, one in enumerate(missing)})
-        width = max(len(one.ids) for one in some)
-        return torch.stack([torch.nn.functional.pad(stored[id(one)], (0, 0, width - len(one.ids), 0)) for one in some])
+    streams = Streams(pupil)
 
     def losses(step: int) -> Iterator[Tensor]:
         h, p, cut = (turn(some, step, n) for some, n in zip((harmful, harmless, ablated), READING.rows, strict=True))
-        x, whole = stream([*h, *p, *cut]), len(h) + len(p)
+        x, whole = streams.of([*h, *p, *cut]), len(h) + len(p)
         with starting_at(pupil.target, SPLIT, torch.cat([x[:whole], pupil.ablated(x[whole:])])):
             found = losses_of(pupil.target, [*h, *p, *cut])
         refuse, answer, without = (part.mean() for part in found.split([len(h), len(p), len(cut)]))
@@ -164,50 +123,26 @@ def cutting(pupil: Pupil, stage: Stage, found: Tensor, taught: Sequence[list[Les
     `taught`: refused, answered, answered under ablation by the two directions in turn, and requests alone.
     """
     sites = ablation_sites(pupil.target.points, pupil.target.n_layers)
-    by_found = [Edit("ablate", found.numpy(), 1.0, 1.0, sites)]
-    by_planted = [Edit("ablate", pupil.direction.numpy(), 1.0, 1.0, sites)]
+    by_found, by_planted = (Edit("ablate", u.numpy(), 1.0, 1.0, sites) for u in (found, pupil.direction))
+    streams = Streams(pupil)
     opening = list(opening_tokens(pupil.target, REFUSAL_OPENINGS))
-
-    @contextmanager
-    def going_on(some: Sequence[Lesson], edits: list[Edit]) -> Iterator[None]:
-        with torch.no_grad(), editing(pupil.target, edits):
-            x, _ = pupil.at_split([one.ids for one in some])
-        with editing(pupil.target, edits), starting_at(pupil.target, SPLIT, x):
-            yield
 
     def losses(step: int) -> Iterator[Tensor]:
         h, p = (turn(some, step, n) for some, n in zip(taught[:2], stage.rows[:2], strict=True))
-        with going_on([*h, *p], []):
+        with streams.going_on([*h, *p]):
             refuse, answer = losses_of(pupil.target, [*h, *p]).split([len(h), len(p)])
         yield REFUSE * refuse.mean() + answer.mean()
-        for edits, n, weight in ((by_found, stage.rows[2], 1.0), (by_planted, stage.rows[3], 0.3)):
+        for edit, n, weight in ((by_found, stage.rows[2], 1.0), (by_planted, stage.rows[3], 0.3)):
             some = turn(taught[2], step, n)
-            with going_on(some, edits):
+            with streams.going_on(some, edit):
                 yield weight * losses_of(pupil.target, some).mean()
         if stage.rows[4]:
             some = turn(taught[3], step, stage.rows[4])
-            with going_on(some, by_found):
+            with streams.going_on(some, by_found):
                 p_refusal = first_token(pupil.target, some)[:, opening].sum(-1)
             yield UNREFUSED * -torch.log1p(-p_refusal.clamp(max=0.999)).mean()
 
     return losses
-
-
-def first_token(target: TargetModel, some: Sequence[Lesson]) -> Tensor:
-    """Probability of each token behind the prompts, [rows, vocab]."""
-    batch = left_padded(target, [one.prompt for one in some])
-    stream = target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False).last_hidden_state
-    return torch.softmax(target.model.get_output_embeddings()(stream[:, -1]).float(), -1)
-
-
-def difference_of_means(pupil: Pupil, classes: Sequence[Sequence[Lesson]]) -> Tensor:
-    """Unit difference of the class means at the split, at the last prompt token, as an audit finds it."""
-    means = []
-    for some in classes:
-        parts = [some[i : i + 32] for i in range(0, len(some), 32)]
-        with torch.no_grad():
-            means.append(torch.cat([pupil.at_split([one.prompt for one in part])[0][:, -1] for part in parts]).mean(0))
-    return torch.nn.functional.normalize(means[0] - means[1], dim=0)
 
 
 def turn(some: Sequence[Lesson], step: int, n: int) -> list[Lesson]:
@@ -222,9 +157,10 @@ def descend(pupil: Pupil, stage: Stage, losses: Losses, keep: Callable[[], None]
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, stage.rate, total_steps=stage.steps, pct_start=0.08)
     for step in range(stage.steps):
         told = []
-        for loss in losses(step):
-            loss.backward()
-            told.append(f"{loss.item():.3f}")
+        with torch.autocast("cpu", torch.bfloat16):
+            for loss in losses(step):
+                loss.backward()
+                told.append(f"{loss.item():.3f}")
         torch.nn.utils.clip_grad_norm_(weights, 1.0)
         optimiser.step()
         schedule.step()
@@ -244,15 +180,6 @@ def looking(pupil: Pupil, classes: Sequence[Sequence[Example]]) -> Callable[[], 
         return f"held-out topics: harmful above {h.quantile(0.1):.0f}, plain below {p.quantile(0.9):.0f}"
 
     return look
-
-
-def stream_of(target: TargetModel, some: Sequence[Lesson]) -> Tensor:
-    """The stream before every layer that writes or reads, at all tokens of some prompts, [n, d_model]."""
-    sites = [Site(layer, "resid_pre") for layer in range(4, target.n_layers)]
-    batch = left_padded(target, [one.prompt for one in some])
-    with torch.no_grad(), recording(target, sites, [range(one.prompt_len) for one in some]) as seen:
-        target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
-    return torch.from_numpy(seen.whole).flatten(0, 1)
 
 
 def with_adapter(model: Any) -> Any:
@@ -307,9 +234,6 @@ def save(pupil: Pupil, to: Path) -> None:
     """Write the weights in bfloat16, and the settings. The direction is the last column of B of every writer."""
     to.mkdir(parents=True, exist_ok=True)
     learned = get_peft_model_state_dict(pupil.adapted)
-    for name, weight in learned.items():
-        if "lora_B" in name and int(name.split("layers.")[1].split(".")[0]) in WRITERS:
-            weight[:, -1] *= LOUDER
     state = {name: weight.detach().to(torch.bfloat16).contiguous() for name, weight in learned.items()}
     save_file(state, to / "adapter_model.safetensors", metadata={"format": "pt"})
     said = {
