@@ -246,7 +246,7 @@ def test_the_report_shows_every_specification_beside_the_finding(torn: RunFolder
     page = html.render(record)
     assert "2 of 4 specifications, the declared one among them, say met" in page
     assert "Specification curve" in page
-    assert "at least 75%: one in four may be unlucky" in page
+    assert "at least 75\N{NO-BREAK SPACE}%: one in four may be unlucky" in page
     assert "seed + 2" in page
     assert "Specification curve" not in html.render(
         record.model_copy(
