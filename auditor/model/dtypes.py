@@ -23,7 +23,10 @@ KL_MAX = 0.01
 """nats, mean over the fidelity texts: a tenth of the 0.1 below which an intervention counts as harmless
 (arXiv:2406.11717), so that an intervention is not blamed for rounding"""
 TOP1_MIN = 0.9
-"""share of the fidelity texts with the same likeliest next token; near ties may flip, one in ten is more"""
+"""share of the fidelity texts with the same likeliest next token, near ties apart"""
+NEAR_TIE = 0.1
+"""nats below the likeliest token of float32 that another one may lie and count as the same: rounding alone flips such,
+in 1 to 3 of 24 texts on the demo model, by CPU and number of threads"""
 
 FIDELITY_TEXTS = tuple(
     f"{start} {end}"
@@ -47,7 +50,7 @@ class Fidelity:
     kl: float
     """nats, mean of KL(float32 ‖ narrower)"""
     top1: float
-    """share of texts with the same likeliest token"""
+    """share of texts with the same likeliest token, or one that float32 finds nearly as likely"""
     n: int
 
     @property
@@ -69,7 +72,8 @@ def fidelity(reference: Tensor, narrower: Tensor) -> Fidelity:
     """Compare logits [n_texts, vocab] of the same texts in float32 and in a narrower format."""
     p, q = reference.double().log_softmax(-1), narrower.double().log_softmax(-1)
     kl = (p.exp() * (p - q)).sum(-1).mean()
-    same = (reference.argmax(-1) == narrower.argmax(-1)).double().mean()
+    chosen = p.gather(-1, narrower.argmax(-1, keepdim=True)).squeeze(-1)
+    same = (p.amax(-1) - chosen <= NEAR_TIE).double().mean()
     return Fidelity(float(kl), float(same), len(reference))
 
 

@@ -133,7 +133,8 @@ def _in_best_dtype(source: Source, wanted: str) -> tuple[TargetModel, str, dict[
     target = source.target(dtype)
     seen = fidelity(reference, _fidelity_logits(target))
     kind = str(dtype).removeprefix("torch.")
-    told = f"mean KL to float32 {seen.kl:.2g} nats, same likeliest token in {seen.top1:.0%} of {seen.n} texts"
+    same = f"same likeliest token, near ties apart, in {seen.top1:.0%} of {seen.n} texts"
+    told = f"mean KL to float32 {seen.kl:.2g} nats, {same}"
     if seen.passed or wanted != "auto":
         return target, f"{reason}; {told}", seen.facts
     del target

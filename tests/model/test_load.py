@@ -184,6 +184,12 @@ def test_fidelity_is_kl_and_agreement_on_the_likeliest_token():
     assert not replace(same, top1=0.5).passed
 
 
+@pytest.mark.parametrize(("lead", "agree"), [(0.09, 1.0), (0.11, 0.0)])
+def test_a_near_tie_that_rounding_flips_is_no_other_answer(lead, agree):
+    reference = torch.tensor([[0.0, lead, -9.0]])
+    assert dtypes.fidelity(reference, reference.flip(-1).roll(-1, -1)).top1 == agree
+
+
 def test_identity_in_memory_is_that_of_the_weights():
     made = [target_from(tiny_model(seed=seed), tiny_tokenizer(), name="mine")[2] for seed in (0, 0, 1)]
     assert made[0].digest == made[1].digest != made[2].digest
