@@ -10,7 +10,7 @@ from auditor.measure.intervals import Estimate
 from auditor.measure.measurement import HeatMap, LineChart, Series
 from auditor.report import svg
 from auditor.report.forest import forest
-from auditor.report.frame import DASHES, Frame, legend, series_colour
+from auditor.report.frame import Frame, curve, legend, series_colour
 from auditor.report.numbers import plain, tick
 from auditor.report.roc import STEPS, found, one_percent, roc
 from auditor.report.text import DASH, words
@@ -86,17 +86,8 @@ def _curve(xs: Sequence[float], series: Series, frame: Frame, i: int) -> Iterato
     colour = series_colour(i)
     values = [None if y is None else (frame.x(x), frame.y(y)) for x, y in zip(xs, series.y, strict=False)]
     for run in _runs(values):
-        attributes: dict[str, object] = {
-            "points": " ".join(f"{svg.trimmed(x)},{svg.trimmed(y)}" for x, y in run),
-            "class": f"l-{colour}",
-            "fill": "none",
-            "stroke": svg.COLOURS[colour],
-            "stroke-width": 2.0,
-        }
-        if DASHES[i % len(DASHES)]:
-            attributes["stroke-dasharray"] = DASHES[i % len(DASHES)]
         if len(run) > 1:
-            yield svg.element("polyline", attributes)
+            yield curve(run, i)
     every = max(1, len(values) // 12)
     for n, point in enumerate(values):
         if point and (n % every == 0 or n == series.chosen):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup
@@ -50,6 +50,19 @@ def legend(names: Sequence[str], width: float) -> tuple[list[Markup], float]:
         parts.append(svg.text(x + 34, y, name))
         x += needed
     return parts, y + 12
+
+
+def curve(points: Iterable[tuple[float, float]], i: int) -> Markup:
+    """The line of a series through points in user units."""
+    colour, dash = series_colour(i), DASHES[i % len(DASHES)]
+    attributes: dict[str, object] = {
+        "points": " ".join(f"{svg.trimmed(x)},{svg.trimmed(y)}" for x, y in points),
+        "class": f"l-{colour}",
+        "fill": "none",
+        "stroke": svg.COLOURS[colour],
+        "stroke-width": 2.0,
+    }
+    return svg.element("polyline", attributes | ({"stroke-dasharray": dash} if dash else {}))
 
 
 def series_colour(i: int) -> str:

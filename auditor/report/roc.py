@@ -9,7 +9,7 @@ from markupsafe import Markup
 from auditor.measure.intervals import MIN_NEGATIVES
 from auditor.measure.measurement import RocChart, RocSeries
 from auditor.report import svg
-from auditor.report.frame import DASHES, Frame, legend, series_colour
+from auditor.report.frame import Frame, curve, legend, series_colour
 from auditor.report.numbers import sentence, tick
 from auditor.report.text import capital, words
 
@@ -65,21 +65,9 @@ def _axes(frame: Frame) -> Iterator[Markup]:
 
 
 def _curve(series: RocSeries, frame: Frame, i: int) -> Iterator[Markup]:
-    corners = [
-        f"{svg.trimmed(frame.x(f))},{svg.trimmed(frame.y(t))}" for f, t in zip(series.fpr, series.tpr, strict=True)
-    ]
-    colour = series_colour(i)
-    attributes: dict[str, object] = {
-        "points": " ".join(corners),
-        "class": f"l-{colour}",
-        "fill": "none",
-        "stroke": svg.COLOURS[colour],
-        "stroke-width": 2.0,
-    }
-    if DASHES[i % len(DASHES)]:
-        attributes["stroke-dasharray"] = DASHES[i % len(DASHES)]
+    corners = [(frame.x(f), frame.y(t)) for f, t in zip(series.fpr, series.tpr, strict=True)]
     if corners:
-        yield svg.element("polyline", attributes)
+        yield curve(corners, i)
 
 
 def _point(series: RocSeries, frame: Frame, i: int) -> Iterator[Markup]:
