@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cached_property
 
 import numpy as np
 
@@ -14,12 +15,10 @@ from auditor.measure.asking import Answers, Asking
 from auditor.measure.contrasts import strongest_null
 from auditor.measure.controls import LabelledRows
 from auditor.measure.directions import Direction
-from auditor.measure.evidence import Evidence
-from auditor.measure.library import Library, View
-from auditor.measure.measurement import MeasurementSpec
+from auditor.measure.library import View
 from auditor.measure.nulls import NullCounts, Nulls, null_directions, unproven
 from auditor.measure.qualify import BOOTSTRAP
-from auditor.measure.runner import Asked, Effect, Runner
+from auditor.measure.runner import Asked, Effect
 from auditor.measure.table import Pool, Pruning, Screen, Table, differences, predicted, screened, table, tail_rows
 from auditor.model.edits import Edit
 from auditor.model.sites import Point
@@ -31,16 +30,10 @@ DEGENERATE_MAX, PERPLEXITY_MAX = 0.05, 1.2
 class Intervening(Asking):
     """One probe's edits to the target."""
 
-    def __init__(
-        self,
-        evidence: Evidence,
-        library: Library,
-        runner: Runner,
-        specs: Sequence[MeasurementSpec],
-        rng: np.random.Generator,
-    ) -> None:
-        super().__init__(evidence, library, runner, specs, rng)
-        self._fits: dict[Direction, LabelledRows] = {}
+    @cached_property
+    def _fits(self) -> dict[Direction, LabelledRows]:
+        """What `differences` fitted each direction on."""
+        return {}
 
     def screen(self, view: View, effect: Effect, passes: Screen, *, n_fit: int, n_validation: int) -> Pool:
         """Prompts of the selection split whose effect passes: what directions are fitted to and chosen by."""
@@ -58,7 +51,7 @@ class Intervening(Asking):
         tail = self.target.template_tail if last is None else min(last, self.target.template_tail)
         rows = tail_rows(self._workbench, positive, negative, layers=layers, point=point, tail=tail)
         found = differences(rows, point)
-        self._fits |= {direction: rows[place] for place, direction in found.items() if direction is not None}
+        self._fits.update({direction: rows[place] for place, direction in found.items() if direction is not None})
         return found
 
     def null_directions(self, like: Direction, counts: NullCounts) -> Nulls:
