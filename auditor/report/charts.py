@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 from markupsafe import Markup
 
@@ -14,6 +15,8 @@ from auditor.report.frame import Frame, curve, legend, series_colour
 from auditor.report.numbers import plain, tick
 from auditor.report.roc import STEPS, found, one_percent, roc
 from auditor.report.text import DASH, words
+
+Place = TypeVar("Place", bound=tuple[float, ...])
 
 __all__ = ["STEPS", "forest", "found", "heat", "line", "one_percent", "roc"]
 
@@ -97,8 +100,8 @@ def _curve(xs: Sequence[float], series: Series, frame: Frame, i: int) -> Iterato
         yield svg.element("circle", ring | {"stroke": svg.COLOURS["ink"], "stroke-width": 1.5})
 
 
-def _runs(values: Sequence[tuple[float, ...] | None]) -> list[list[tuple[float, ...]]]:
-    runs: list[list[tuple[float, ...]]] = [[]]
+def _runs(values: Sequence[Place | None]) -> list[list[Place]]:
+    runs: list[list[Place]] = [[]]
     for value in values:
         if value is None:
             runs.append([])
