@@ -11,8 +11,10 @@ import torch
 from auditor.arrays import OnDisk
 from auditor.model.activations import Activations
 from auditor.model.batches import in_batches, inputs, left_padded
+from auditor.model.generate import following
 from auditor.model.hooks import recording, stopping_behind
 from auditor.model.positions import Position, resolve
+from auditor.model.prefix import Prefix, shared_prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
@@ -36,8 +38,9 @@ def extract(  # noqa: PLR0913, each is a choice of its own
 ) -> Activations:
     """Read the residual stream of each prompt (completion included) at the asked tokens.
 
-    Neither the head of the model is run nor what lies behind the last site. Memory holds the activations of one batch;
-    the rest lies in a file without a name, which goes with the result.
+    Neither the head of the model is run nor what lies behind the last site, and a beginning that all prompts share is
+    run once. Memory holds the activations of one batch; the rest lies in a file without a name, which goes with the
+    result.
 
     Args:
         target: the model.
@@ -62,11 +65,21 @@ def extract(  # noqa: PLR0913, each is a choice of its own
     rows = [1 if mean else len(found) for found in tokens]
     starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
     most = ROOM // (4 * target.d_model * max(1, len(sites)))
+    lengths = [len(prompt.ids) for prompt in prompts]
+    prefix = shared_prefix(
+        target,
+        prompts,
+        [()],
+        room=max(lengths, default=0),
+        batch_tokens=batch_tokens,
+        before=min((found[0] for found in tokens), default=None),
+    )
+    known = 0 if prefix is None else prefix.length
     done = 0
     with OnDisk((len(sites), int(starts[-1]), target.d_model), scratch) as values:
-        for whole in in_batches([len(prompt.ids) for prompt in prompts], batch_tokens):
+        for whole in in_batches([length - known for length in lengths], batch_tokens):
             for batch in _cut(whole, tokens, most):
-                read = _read(target, [prompts[i] for i in batch], sites, [tokens[i] for i in batch])
+                read = _read(target, [prompts[i].ids[known:] for i in batch], prefix, sites, [tokens[i] for i in batch])
                 for index, found in zip(batch, read, strict=True):
                     kept = found.mean(0, keepdims=True) if mean else found
                     for site in range(len(sites)):
@@ -94,12 +107,18 @@ def _cut(batch: Sequence[int], tokens: Sequence[tuple[int, ...]], most: int) -> 
 
 
 def _read(
-    target: TargetModel, prompts: Sequence[Prompt], sites: Sequence[Site], tokens: Sequence[tuple[int, ...]]
+    target: TargetModel,
+    texts: Sequence[tuple[int, ...]],
+    prefix: Prefix | None,
+    sites: Sequence[Site],
+    tokens: Sequence[tuple[int, ...]],
 ) -> list[np.ndarray]:
-    """For each prompt of one batch: [n_tokens, n_sites, d_model]."""
-    batch = left_padded(target, [prompt.ids for prompt in prompts])
+    """For each text of one batch, which goes on from the prefix: [n_tokens, n_sites, d_model]."""
+    past = None if prefix is None else prefix.cache(target, [()] * len(texts))
+    batch = left_padded(target, texts, room_for=0 if prefix is None else prefix.length)
     last = max(site.layer for site in sites)
     with torch.inference_mode(), recording(target, sites, tokens) as seen, stopping_behind(target, last):
-        target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
+        fed = inputs(target.backbone, batch.ids, following(batch, past))
+        target.backbone(**fed, past_key_values=past, use_cache=past is not None)
     cuts = np.cumsum([len(found) for found in tokens])[:-1]
     return np.split(seen.whole, cuts)

@@ -52,15 +52,21 @@ def reaching(edits: Edits) -> Edits:
     return tuple(edit for edit in edits if edit.positions in ("all", "prompt"))
 
 
-def shared_prefix(
-    target: TargetModel, prompts: Sequence[Prompt], edits: Sequence[Edits], *, room: int, batch_tokens: int
+def shared_prefix(  # noqa: PLR0913, each is a choice of its own
+    target: TargetModel,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Edits],
+    *,
+    room: int,
+    batch_tokens: int,
+    before: int | None = None,
 ) -> Prefix | None:
     """Read what all prompts begin with; None where the target cannot go on from it, or little would be saved.
 
     `room`: columns that may follow the beginning, padding counted. Layers with a sliding window see columns, not
-    tokens, so they must hold all of them.
+    tokens, so they must hold all of them. `before`: a token that must still be fed, as must the last of every prompt.
     """
-    length = len(commonprefix([prompt.ids[: prompt.prompt_len - 1] for prompt in prompts]))
+    length = len(commonprefix([prompt.ids[: prompt.prompt_len - 1] for prompt in prompts])[:before])
     different = list(dict.fromkeys(map(reaching, edits)))
     window = getattr(target.model.config.get_text_config(), "sliding_window", None)
     if not target.shares_prefixes or length < SHORTEST or 2 * len(different) > len(prompts):

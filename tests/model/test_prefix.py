@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from auditor.model.edits import Edit
+from auditor.model.extract import extract
 from auditor.model.load import target_from
 from auditor.model.prompts import Prompt
 from auditor.model.sites import POINTS, Site
@@ -131,3 +132,28 @@ def test_a_window_that_the_prompts_outgrow_is_not_risked(family):
     outgrown = [WorkItem(Prompt((*BEGINNING, *range(40, 60), *[7] * 60), 92, "")) for _ in range(4)]
     done(wide, outgrown)
     assert counted.pop_all() == 3 * 4 * 92
+
+
+@pytest.mark.parametrize("position", ["last_prompt", "last_completion", "completion_tokens"])
+def test_what_is_read_behind_a_shared_beginning_is_what_is_read_of_whole_texts(target, position, passes):
+    prompts = [Prompt((*BEGINNING, *ending), len(BEGINNING) + 2, "") for ending in (*ENDINGS, (70, 71, 72))]
+    prompts = [prompt for prompt in prompts if len(prompt.ids) > prompt.prompt_len]
+    sites = [Site(layer, point) for layer in range(target.n_layers) for point in target.points]
+
+    def read(model):
+        found = extract(model, prompts * 3, sites=sites, position=position, batch_tokens=64)
+        return found.values, passes.pop_all()
+
+    (whole, in_full), (shared, from_prefix) = read(replace(target, shares_prefixes=False)), read(target)
+    assert shared == pytest.approx(whole, abs=1e-4)
+    assert from_prefix < 0.7 * in_full
+
+
+def test_a_token_that_is_read_is_no_part_of_the_beginning():
+    target = tiny_target("llama")
+    prompts = [Prompt((*BEGINNING, 40), len(BEGINNING) + 1, "", suffix_len=3), Prompt((*BEGINNING, 41), 13, "", 3)]
+    asked = {"sites": [Site(1, "resid_post")], "position": "template_tail -3", "batch_tokens": 64}
+    shared, alone = extract(target, prompts, **asked), extract(target, prompts[:1], **asked)
+    assert shared.position.tolist() == [10, 11, 12, 10, 11, 12]
+    assert shared.values[:3] == pytest.approx(alone.values, abs=1e-4)
+    assert shared.values[2] != pytest.approx(shared.values[5], abs=1e-2)
