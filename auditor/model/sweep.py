@@ -25,12 +25,10 @@ from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 from auditor.model.work import Outcome, Want, WorkItem, text_of
 
-NLL_SHARE = 8
-"""Logits of whole completions take this many times the room of hidden states that are let go."""
 DRAFTED = 4
 """edits of one prompt from which on its text without any is tried first"""
-WAVE_BYTES = VERIFY_BYTES = 1 << 26
-"""of logits: of rows that wait for the rest of their text, and of drafts that are verified together"""
+WAVE_BYTES = TOGETHER_BYTES = 1 << 26
+"""of logits: of rows that wait for the rest of their text, and of all tokens of the completions or drafts of a batch"""
 
 
 def sweep(
@@ -101,7 +99,7 @@ def _in_batches(
     """Outcomes of items that want the same, batch by batch. `drafted`: what is begun is to be verified."""
     if not items:
         return
-    room = _room(target, items[0], batch_tokens, drafted=drafted)
+    room = _room(target, items, batch_tokens, drafted=drafted)
     late = sum(layer > 0 for layer in _starts(target, items))
     for part in portions(target, [item.prompt.ids for item in items], late):
         ground = _Ground.of(target, [items[i] for i in part], batch_tokens)
@@ -114,14 +112,14 @@ def _in_batches(
                 yield list(zip(chosen, found, strict=True))
 
 
-def _room(target: TargetModel, item: WorkItem, batch_tokens: int, *, drafted: bool) -> int:
+def _room(target: TargetModel, items: Sequence[WorkItem], batch_tokens: int, *, drafted: bool) -> int:
     """Padded tokens a batch of such items may have."""
-    if "nll" in item.want:
-        return max(1, batch_tokens // NLL_SHARE)
-    if drafted:
-        rows = VERIFY_BYTES // (target.dtype.itemsize * target.vocab_size * (item.max_new_tokens + 1))
-        return min(batch_tokens, max(1, rows) * (item.end + item.max_new_tokens))
-    return TEXT_SHARE * batch_tokens if "text" in item.want else batch_tokens
+    likely = "nll" in items[0].want
+    if not likely and not drafted:
+        return TEXT_SHARE * batch_tokens if "text" in items[0].want else batch_tokens
+    width = 1 + max(item.end - item.prompt.prompt_len if likely else item.max_new_tokens for item in items)
+    rows = max(1, TOGETHER_BYTES // (target.dtype.itemsize * target.vocab_size * width))
+    return min(batch_tokens, rows * max(item.end + item.max_new_tokens for item in items))
 
 
 @dataclass(frozen=True, eq=False)
