@@ -15,14 +15,14 @@ from torch import Tensor
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
 from auditor.model.generate import next_logits
-from auditor.model.hooks import recording
+from auditor.model.hooks import recording, stopping_behind
 from auditor.model.prefix import Prefix
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 
 ROOM = 1 << 26
 """bytes of layer inputs that memory holds; a sweep of more prompts is done in portions"""
-STEPS = 8
+STEPS = 16
 """layers at which rows start, spread over the depth: more of them make smaller batches"""
 
 Ids = tuple[int, ...]
@@ -86,7 +86,8 @@ def layer_inputs(
         some = [different[i] for i in chunk]
         batch = left_padded(target, some, room_for=known)
         past = None if prefix is None else prefix.cache(target, [()] * len(some))
-        with recording(target, sites, [range(known, known + len(text)) for text in some]) as seen:
+        tokens = [range(known, known + len(text)) for text in some]
+        with recording(target, sites, tokens) as seen, stopping_behind(target, max(layers)):
             next_logits(target, batch, past)
         cuts = np.cumsum([len(text) for text in some])[:-1]
         read = np.split(seen.whole, cuts)

@@ -106,7 +106,8 @@ def _in_batches(
         for layer, rows in ground.by_start.items():
             numbers = [part[row] for row in rows]
             lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in numbers]
-            for batch in in_batches(lengths, room):
+            # a step of writing reads all weights for one token a row, so texts are written in the widest batches
+            for batch in in_batches(lengths, room, narrow="text" not in items[0].want or drafted):
                 chosen = [numbers[i] for i in batch]
                 found = _together(target, [items[i] for i in chosen], ground, layer, drafted=drafted)
                 yield list(zip(chosen, found, strict=True))
@@ -157,14 +158,18 @@ class _Ground:
 
 
 def _starts(target: TargetModel, items: Sequence[WorkItem]) -> dict[int, list[int]]:
-    """Layer at which rows start -> which items. Generated tokens go through all layers, so texts start at 0."""
+    """Layer at which rows start -> which items. Generated tokens go through all layers, so texts start at 0.
+
+    All start at 0 where passing over layers saves less than what reading their inputs costs.
+    """
     found: dict[int, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         found[0 if item.max_new_tokens else start_layer(target, item.edits, item.sites)].append(index)
-    for layer in [layer for layer in found if layer]:
-        if 2 * len({items[i].prompt.ids for i in found[layer]}) > len(found[layer]):
-            found[0] += found.pop(layer)
-    return dict(sorted((layer, rows) for layer, rows in found.items() if rows))
+    saved = sum(layer * len(rows) for layer, rows in found.items())
+    read = {items[i].prompt.ids for layer, rows in found.items() if layer for i in rows}
+    if saved <= target.n_layers * len(read):
+        return {0: list(range(len(items)))}
+    return dict(sorted(found.items()))
 
 
 def _together(
