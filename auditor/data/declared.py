@@ -149,11 +149,13 @@ def with_preset(file: DataFile, place: str) -> DataFile:
         raise ConfigError(f"{place}.preset: no preset named {file.preset!r}{suggestion(file.preset, presets())}")
     base, own = (one.model_dump(exclude_unset=True) for one in (presets()[file.preset], file))
     columns = {**base.get("columns", {}), **own.get("columns", {})}
+    known = {part: text for part, text in base.get("values", {}).items() if part not in own.get("columns", {})}
+    values = {**known, **own.get("values", {})}
     if own.get("group"):
         columns.pop("group", None)
     elif "group" in own.get("columns", {}):
         base.pop("group", None)
-    return DataFile.model_validate({**base, **own, "columns": columns})
+    return DataFile.model_validate({**base, **own, "columns": columns, "values": values})
 
 
 @cache
