@@ -13,7 +13,7 @@ from auditor.canonical import sha256_hex
 from auditor.cli.child import Job
 from auditor.cli.discover import load_probes
 from auditor.config import AuditConfig, comparison_digest, config_digest
-from auditor.config_data import DataFile
+from auditor.config_data import DataFile, DataSet
 from auditor.data import tables
 from auditor.data.declared import read_declared
 from auditor.data.examples import Example
@@ -230,6 +230,8 @@ def test_a_declaration_that_is_not_whole_is_refused_with_a_way_out(
 def test_a_switch_that_yaml_made_of_a_word_is_explained() -> None:
     with pytest.raises(ValidationError, match="put the value in quotes"):
         DataFile.model_validate({"positive": [True]})
+    with pytest.raises(ValidationError, match="put the value in quotes"):
+        DataSet.model_validate({"language": "en", "class_names": [False, True], "files": [{"path": "a.csv"}]})
 
 
 @pytest.mark.parametrize(
