@@ -227,6 +227,41 @@ def test_a_declaration_that_is_not_whole_is_refused_with_a_way_out(
     assert says in refusal(tmp_path, facts(GOOD, **changes))
 
 
+def test_rows_that_a_column_pairs_are_told_from_rows_that_stand_alone(tmp_path: Path) -> None:
+    columns = FACTS["columns"] | {"pair": "stone"}
+    _, found = declared(tmp_path, facts(csv_of(*stones()), columns=columns))
+    assert found["mine"].card["groups"] == "6, the largest of 2 examples"
+    options = {key: value for key, value in FACTS.items() if key == "licence"} | {
+        "columns": {"prompt": "asked"},
+        "options": {"positive": "good", "negative": "bad"},
+        "group": "each",
+    }
+    rows = "asked,good,bad\n" + "".join(f"What is {i}?,it is {i},it is not {i}\n" for i in range(20))
+    _, found = declared(tmp_path, {"path": "facts.csv", "text": rows, **options})
+    assert str(found["mine"].card["groups"]).startswith("20, one for each row: rows were treated as independent")
+
+
+def test_a_statement_and_its_negation_in_another_file_are_two_pairs_of_one_group(tmp_path: Path) -> None:
+    columns = FACTS["columns"] | {"pair": "stone"}
+    negated = [row.replace(" is ", " is not ") for row in stones()]
+    negated = [row.replace(",yes,", ",?,").replace(",no,", ",yes,").replace(",?,", ",no,") for row in negated]
+    parts = {"affirmed": csv_of(*stones()), "negated": csv_of(*negated)}
+    files = [
+        facts(text, columns=columns, values={"polarity": name}) | {"path": f"{name}.csv"}
+        for name, text in parts.items()
+    ]
+    data = declared(tmp_path, *files)[1]["mine"]
+    pairs: dict[str, list[Example]] = {}
+    for example in data.examples:
+        pairs.setdefault(example.pair, []).append(example)
+    assert len(pairs) == 12
+    assert all(
+        {e.label for e in two} == {True, False} and len({e.polarity for e in two}) == 1 for two in pairs.values()
+    )
+    assert data.card["groups"] == "6, the largest of 4 examples"
+    assert "broken pairs" not in str(data.card["checks"])
+
+
 def test_a_switch_that_yaml_made_of_a_word_is_explained() -> None:
     with pytest.raises(ValidationError, match="put the value in quotes"):
         DataFile.model_validate({"positive": [True]})
