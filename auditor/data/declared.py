@@ -42,6 +42,7 @@ WORDS = {
     "pair": "broken pairs: {}",
 }
 """what the checks find, in words"""
+UNPAIRED = "no pairs are named (columns: {pair: …}), so likelihood scores whole statements, and none is asked about"
 JUDGED = ("fit", "validation", "evaluation")
 """splits that need both classes where something is fitted to labels"""
 
@@ -212,3 +213,5 @@ def found_wrong(examples: tuple[Example, ...]) -> Iterator[str]:
         yield "one class only"
     counts = Counter(problem.check for problem in problems(examples, both_classes=len(labels) == 2))
     yield from (WORDS[check].format(n) for check, n in counts.items())
+    if len(labels) == 2 and not any(example.pair or example.prompt for example in examples):
+        yield UNPAIRED

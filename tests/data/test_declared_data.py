@@ -93,11 +93,14 @@ def test_rows_that_are_groups_of_their_own_are_said_to_be_treated_as_independent
 
 def test_leakage_and_balance_are_checked_and_said(tmp_path: Path) -> None:
     leaky = csv_of(*stones(60), "Stone 0 is red.,no,s0", "Stone 1 is red.,yes,s1", "Stone x is red.,yes,s99")
+    columns = FACTS["columns"] | {"pair": "stone"}
     _, found = declared(tmp_path, facts(leaky))
-    assert found["mine"].card["checks"] == (
+    told, _, unpaired = str(found["mine"].card["checks"]).rpartition("; ")
+    assert unpaired.startswith("no pairs are named")
+    assert told == (
         "texts that carry both labels: 1; texts that stand there more than once: 1; groups that hold one class only: 1"
     )
-    _, clean = declared(tmp_path, facts(csv_of(*stones(60))))
+    _, clean = declared(tmp_path, facts(csv_of(*stones(60)), columns=columns))
     assert clean["mine"].card["checks"] == "nothing found"
 
 
