@@ -22,6 +22,7 @@ def _no_switch(value: object) -> object:
 
 Cell = Annotated[str | int, BeforeValidator(_no_switch)]
 """a value as it stands in a file; compared as text, without regard to case and outer spaces"""
+ClassName = Annotated[str, BeforeValidator(_no_switch)]
 Column = str | tuple[str, ...]
 """a column's name, or several: then the first that is not empty counts"""
 Mapped = Literal["id", "prompt", "completion", "label", "group", "kind", "domain", "polarity", "template", "pair"]
@@ -81,7 +82,7 @@ class DataSet(Strict):
     files: tuple[DataFile, ...] = Field(min_length=1)
     language: str = Field(min_length=2)
     """BCP 47 tag; judges decline languages they do not know"""
-    class_names: tuple[str, str]
+    class_names: tuple[ClassName, ClassName]
     """(negative, positive)"""
     about: str = ""
 

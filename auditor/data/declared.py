@@ -42,6 +42,7 @@ WORDS = {
     "pair": "broken pairs: {}",
 }
 """what the checks find, in words"""
+UNPAIRED = "no pairs are named (columns: {pair: …}), so likelihood scores whole statements, and none is asked about"
 JUDGED = ("fit", "validation", "evaluation")
 """splits that need both classes where something is fitted to labels"""
 
@@ -149,11 +150,13 @@ def with_preset(file: DataFile, place: str) -> DataFile:
         raise ConfigError(f"{place}.preset: no preset named {file.preset!r}{suggestion(file.preset, presets())}")
     base, own = (one.model_dump(exclude_unset=True) for one in (presets()[file.preset], file))
     columns = {**base.get("columns", {}), **own.get("columns", {})}
+    known = {part: text for part, text in base.get("values", {}).items() if part not in own.get("columns", {})}
+    values = {**known, **own.get("values", {})}
     if own.get("group"):
         columns.pop("group", None)
     elif "group" in own.get("columns", {}):
         base.pop("group", None)
-    return DataFile.model_validate({**base, **own, "columns": columns})
+    return DataFile.model_validate({**base, **own, "columns": columns, "values": values})
 
 
 @cache
@@ -189,12 +192,18 @@ def _dataset(name: str, declared: DataSet, examples: tuple[Example, ...], files:
 
 def _groups(examples: tuple[Example, ...]) -> str:
     groups = Counter(example.group for example in examples)
-    rows = {(example.group, example.pair or example.id) for example in examples}
+    rows = {(example.group, _row(example)) for example in examples}
     if len(rows) == len(groups):
         return f"{len(groups)}, one for each row: rows were treated as independent; near-duplicates may straddle splits"
     alone = len(groups) - len({group for group, n in Counter(group for group, _ in rows).items() if n > 1})
     single = f", {alone} of them of one row, which is treated as independent" if alone else ""
     return f"{len(groups)}, the largest of {max(groups.values())} examples{single}"
+
+
+def _row(example: Example) -> str:
+    """What tells the row of a file that an example was made of: both options of a contrast pair stand in one."""
+    options = (f"{example.pair}-positive", f"{example.pair}-negative")
+    return example.pair if example.id in options else example.id
 
 
 def found_wrong(examples: tuple[Example, ...]) -> Iterator[str]:
@@ -204,3 +213,5 @@ def found_wrong(examples: tuple[Example, ...]) -> Iterator[str]:
         yield "one class only"
     counts = Counter(problem.check for problem in problems(examples, both_classes=len(labels) == 2))
     yield from (WORDS[check].format(n) for check, n in counts.items())
+    if len(labels) == 2 and not any(example.pair or example.prompt for example in examples):
+        yield UNPAIRED

@@ -89,6 +89,8 @@ def _examples(file: DataFile, row: Row, where: str, number: tuple[str, int]) -> 
     parts |= {part: _cell(row, column, where) for part, column in file.columns.items() if part != "label"}
     own = prefix + parts.pop("id", str(count))
     parts = {"prompt": "", "group": own, **parts}
+    if parts.get("pair") and parts.get("polarity"):  # a statement and its negation are no contrast pair
+        parts["pair"] = f"{parts['pair']}-{parts['polarity']}"
     if file.options is None:
         made = [Example(id=own, label=_label(file, row, where), chat=file.chat, **parts)]
     else:

@@ -11,6 +11,9 @@ from auditor.measure.classifiers import refitted
 from auditor.measure.directions import Labels, Rows, require_two_classes, standardised
 from auditor.measure.metrics import Floats, auroc_rows
 
+ROOM = 5_000_000
+"""detectors times rows that are scored together: what bounds the memory"""
+
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
@@ -36,7 +39,7 @@ def permutation_null(
     require_two_classes(fit.x, fit.labels)
     require_two_classes(evaluation.x, evaluation.labels)
     weights = refitted(recipe, fit.x, permuted_labels(fit.labels, fit.groups, draws, rng))
-    return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
+    return _tried(weights, evaluation)
 
 
 def random_directions(
@@ -54,7 +57,15 @@ def random_directions(
     weights = rng.normal(size=(draws, len(scale))) / scale
     apart = fit.x[fit.labels].mean(axis=0, dtype=np.float64) - fit.x[~fit.labels].mean(axis=0, dtype=np.float64)
     weights[weights @ apart < 0] *= -1
-    return auroc_rows(weights @ evaluation.x.astype(np.float64).T, evaluation.labels)
+    return _tried(weights, evaluation)
+
+
+def _tried(weights: Floats, evaluation: LabelledRows) -> Floats:
+    """AUROC [k] of each of the weights [k, d_model]."""
+    x = evaluation.x.astype(np.float64).T
+    at_once = max(1, ROOM // len(evaluation.x))
+    parts = [auroc_rows(weights[i : i + at_once] @ x, evaluation.labels) for i in range(0, len(weights), at_once)]
+    return np.concatenate(parts)
 
 
 def permuted_labels(labels: Labels, groups: NDArray[np.str_], draws: int, rng: np.random.Generator) -> Labels:
@@ -66,9 +77,9 @@ def permuted_labels(labels: Labels, groups: NDArray[np.str_], draws: int, rng: n
     design allows few arrangements, many draws repeat the true one and p stays large, as it should.
     """
     shuffled = np.empty((draws, len(labels)), dtype=bool)
-    blocks: list[NDArray[np.bool_]] = []
-    for name in np.unique(groups):
-        rows = groups == name
+    blocks: list[NDArray[np.intp]] = []
+    _, group = np.unique(groups, return_inverse=True)
+    for rows in np.split(np.argsort(group, kind="stable"), np.cumsum(np.bincount(group))[:-1]):
         own = labels[rows]
         if own.any() and not own.all():
             shuffled[:, rows] = rng.permuted(np.broadcast_to(own, (draws, len(own))), axis=1)

@@ -20,7 +20,7 @@ from auditor.measure.contrasts import (
     perplexity_ratio,
 )
 from auditor.measure.labelled import corrected_rate
-from auditor.measure.metrics import PairCounts, auroc, pair_counts, threshold_at
+from auditor.measure.metrics import Ranking, auroc, ranking, threshold_at
 from auditor.measure.rates import difference_bounds, paired_rate_difference, wilson_bounds, wilson_rate
 from auditor.measure.resampling import UNKNOWN, Bounds, Interval, bootstrap
 from auditor.measure.sweeps import max_statistic_p
@@ -71,11 +71,11 @@ def auroc_by_group(*, score: ArrayLike, label: ArrayLike, group: ArrayLike, seed
     rests on the bound A(1 − A)/min(groups) of the variance of an AUROC (Birnbaum & Klose 1957).
     Percentile intervals of few groups are a little narrow: below 20 groups read them with care.
     """
-    value, counts = auroc(score, label), pair_counts(score, label, group)
-    n = len(counts.positives)
+    value, ranked = auroc(score, label), ranking(score, label, group)
+    n = ranked.n_groups
     if value is None:
         return Interval(None, None, None, n, "groups")
-    low, high = _auroc_bounds(value, counts, seed, resamples) or UNKNOWN
+    low, high = _auroc_bounds(value, ranked, seed, resamples) or UNKNOWN
     return Interval(value, low, high, n, "groups")
 
 
@@ -87,15 +87,15 @@ def auroc_gain(
     Both are taken from the same resamples, so what they share cancels. Where a perfect AUROC leaves no
     spread at all, the two intervals of `auroc_by_group` are combined as if independent (Zou & Donner 2008).
     """
-    ours, ours_counts = auroc(score, label), pair_counts(score, label, group)
-    theirs, theirs_counts = auroc(baseline, label), pair_counts(baseline, label, group)
-    n = len(ours_counts.positives)
+    ours, ours_ranked = auroc(score, label), ranking(score, label, group)
+    theirs, theirs_ranked = auroc(baseline, label), ranking(baseline, label, group)
+    n = ours_ranked.n_groups
     if ours is None or theirs is None:
         return Interval(None, None, None, n, "groups")
-    bounds = bootstrap(n, seed, resamples, lambda w: ours_counts.auroc(w) - theirs_counts.auroc(w))
+    bounds = bootstrap(n, seed, resamples, lambda w: ours_ranked.auroc(w) - theirs_ranked.auroc(w))
     if bounds and bounds[0] == bounds[1] and (ours in PERFECT or theirs in PERFECT):
-        first = _auroc_bounds(ours, ours_counts, seed, resamples)
-        second = _auroc_bounds(theirs, theirs_counts, seed, resamples)
+        first = _auroc_bounds(ours, ours_ranked, seed, resamples)
+        second = _auroc_bounds(theirs, theirs_ranked, seed, resamples)
         bounds = first and second and difference_bounds((ours, *first), (theirs, *second))
     low, high = bounds or UNKNOWN
     return Interval(ours - theirs, low, high, n, "groups")
@@ -174,8 +174,8 @@ UNMEASURED = estimate("exact_share", params={"count": 0, "of": 0})
 """no number, and nothing that one could be made from"""
 
 
-def _auroc_bounds(value: float, counts: PairCounts, seed: int, resamples: int) -> Bounds | None:
+def _auroc_bounds(value: float, ranked: Ranking, seed: int, resamples: int) -> Bounds | None:
     if value in PERFECT:
-        units = int(min(np.count_nonzero(counts.positives), np.count_nonzero(counts.negatives)))
+        units = ranked.scarcest
         return wilson_bounds(int(value) * units, units)
-    return bootstrap(len(counts.positives), seed, resamples, counts.auroc)
+    return bootstrap(ranked.n_groups, seed, resamples, ranked.auroc)

@@ -12,6 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
+ROOM = 250_000
+"""resamples times rows that are scored together: what bounds the memory"""
 
 
 def auroc(score: ArrayLike, label: ArrayLike) -> float | None:
@@ -74,41 +77,49 @@ def threshold_at(negatives: ArrayLike, fpr: float) -> float:
 
 
 @dataclass(frozen=True)
-class PairCounts:
-    """How often the positives of one group outscore the negatives of another.
+class Ranking:
+    """Positives and negatives in order of their scores: enough for the exact AUROC of any resample of whole groups."""
 
-    Enough to give the AUROC of any resample of whole groups exactly, without touching a row again.
-    """
-
-    wins: Floats
-    """[n_groups, n_groups]: pairs (positive of the row's group, negative of the column's) won, ties half"""
-    positives: Floats
-    """[n_groups]"""
-    negatives: Floats
-    """[n_groups]"""
+    n_groups: int
+    positive: Indices
+    """[n positives]: group of each"""
+    negative: Indices
+    """[n negatives]: group of each, by rising score"""
+    below: Indices
+    """[n positives]: how many negatives score lower"""
+    up_to: Indices
+    """[n positives]: how many negatives score lower or the same"""
 
     def auroc(self, weights: Floats) -> Floats:
         """AUROC [k] of resamples that hold each group `weights` [k, n_groups] times; NaN without a class.
 
-        A group drawn w times against a group drawn v times contributes its pairs w·v times. All counts
-        are multiples of one half, so the sums are exact on every machine.
+        A positive drawn w times against a negative drawn v times is w·v pairs, won, or half won in a tie. All sums
+        are multiples of one half, so they are exact on every machine.
         """
-        won = np.einsum("kg,kg->k", weights @ self.wins, weights)
-        pairs = (weights @ self.positives) * (weights @ self.negatives)
+        at_once = max(1, ROOM // max(1, len(self.positive) + len(self.negative)))
+        return np.concatenate([self._auroc(weights[i : i + at_once]) for i in range(0, len(weights), at_once)])
+
+    def _auroc(self, weights: Floats) -> Floats:
+        positive = weights[:, self.positive]
+        passed = np.zeros((len(weights), len(self.negative) + 1))
+        np.cumsum(weights[:, self.negative], axis=1, out=passed[:, 1:])
+        won = np.einsum("kp,kp->k", positive, passed[:, self.below] + passed[:, self.up_to]) / 2
+        pairs = positive.sum(axis=1) * passed[:, -1]
         return np.asarray(np.divide(won, pairs, out=np.full(len(won), np.nan), where=pairs > 0))
 
+    @property
+    def scarcest(self) -> int:
+        """Groups that hold an item of the class which fewer groups hold."""
+        return min(len(np.unique(self.positive)), len(np.unique(self.negative)))
 
-def pair_counts(score: ArrayLike, label: ArrayLike, group: ArrayLike) -> PairCounts:
-    """Count won pairs group against group, for `score`, `label` and `group`, each [n]."""
+
+def ranking(score: ArrayLike, label: ArrayLike, group: ArrayLike) -> Ranking:
+    """Rank positives among negatives, for `score`, `label` and `group`, each [n]."""
     scores, labels = np.asarray(score, dtype=np.float64), np.asarray(label, dtype=bool)
     names, index = np.unique(np.asarray(group), return_inverse=True)
     if not len(scores) == len(labels) == len(index):
         raise ValueError(f"score, label and group differ in length: {len(scores)}, {len(labels)}, {len(index)}")
-    positive, row = scores[labels], index[labels]
-    wins = np.zeros((len(names), len(names)))
-    for column in range(len(names)):
-        negative = np.sort(scores[~labels & (index == column)])
-        below, up_to = (np.searchsorted(negative, positive, side=side) for side in ("left", "right"))
-        wins[:, column] = np.bincount(row, (below + up_to) / 2, minlength=len(names))
-    counts = [np.bincount(index[rows], minlength=len(names)).astype(np.float64) for rows in (labels, ~labels)]
-    return PairCounts(wins, *counts)
+    order = np.argsort(scores[~labels], kind="stable")
+    negatives, positives = scores[~labels][order], scores[labels]
+    below, up_to = (np.searchsorted(negatives, positives, side=side) for side in ("left", "right"))
+    return Ranking(len(names), index[labels], index[~labels][order], below, up_to)

@@ -281,12 +281,19 @@ def _draw_curve(bench: Workbench, view: View, name: str, auroc: Estimate) -> Non
     )
 
 
+def _met(example: Example) -> set[tuple[str, str]]:
+    """What a detector fitted to an example has met of the world; the group of a row that stands alone is no name."""
+    entity = {("entity", example.group)} if example.group != example.id else set()
+    return {("text", example.text), *entity}
+
+
 def transfer_matrix(
     bench: Workbench, recipe: AnyRecipe, chosen: Candidate, *, rows: Sequence[View], columns: Sequence[View]
 ) -> HeatMap:
     """Fitted on each row's selection split, tried on each column's evaluation split, at the chosen site.
 
-    A row without the pairs that the recipe needs stays empty.
+    Two data sets are split apart from each other, so what the row was fitted to is left out of the column: its
+    entities and its texts. A row without the pairs that the recipe needs stays empty.
     """
     name, site, position = chosen.recipe, chosen.site, chosen.position
     held: dict[str, tuple[tuple[Example, ...], NDArray[Any]]] = {
@@ -299,10 +306,13 @@ def transfer_matrix(
             cells.append((None,) * len(columns))
             continue
         detector = bench.fitted(recipe, fit, x_fit[:, 0])
+        seen = {entity for example in fit for entity in _met(example)}
         line = []
         for view in columns:
             examples, x = held[view.name]
-            stored = bench.store_scores(view, examples, f"{name} fitted on {row.name}", detector.score(x[:, 0]))
+            new = [i for i, example in enumerate(examples) if not seen & _met(example)]
+            scores = detector.score(x[new, 0])
+            stored = bench.store_scores(view, [examples[i] for i in new], f"{name} fitted on {row.name}", scores)
             line.append(bench.auroc(view, stored))
         cells.append(tuple(line))
     return HeatMap(

@@ -95,9 +95,9 @@ def hash_of(text: str) -> int:
     return crc32(text.encode())
 
 
-def bench_on(data: Dataset, runner: PlantedRunner) -> tuple[Bench, Evidence]:
+def bench_on(data: Dataset, runner: PlantedRunner, **others: Dataset) -> tuple[Bench, Evidence]:
     evidence = Evidence("planted_probe", "excerpt")
-    library = Library(lambda name: replace(data, name=name), seed=0)
+    library = Library(lambda name: replace(others.get(name, data), name=name), seed=0)
     return Bench(evidence, library, runner, (SPEC,), np.random.default_rng(0)), evidence
 
 
@@ -251,6 +251,38 @@ def test_a_sign_flip_shows_in_the_transfer_matrix() -> None:
     ((same, other),) = evidence.charts[1].cells
     assert same.low > 0.9
     assert other.high < 0.1
+
+
+def test_a_transfer_cell_holds_nothing_that_the_row_was_fitted_to() -> None:
+    first = statements()
+    alone = tuple(replace(e, group=e.id) for e in first.examples)
+    new = tuple(
+        replace(e, id=f"{e.id} new", group=f"{e.group} new", completion=f"So {e.completion}") for e in first.examples
+    )
+    others = {"alone": replace(first, examples=alone), "new": replace(first, examples=new)}
+    bench, evidence = bench_on(first, PlantedRunner(3.0), **others)
+    views = [VIEW, View("again"), View("alone"), View("new")]
+    chosen = chosen_on(bench)
+    bench.transfer(chosen, rows=(VIEW,), columns=views)
+    library = bench._workbench.library
+    fitted_to = library.examples(VIEW, ("fit", "validation"))
+    entities, texts = {e.group for e in fitted_to}, {e.text for e in fitted_to}
+    whole = {view.data: len({e.group for e in library.examples(view, ("evaluation",))}) for view in views}
+    ((own, again, of_rows, unmet),) = evidence.charts[1].cells
+    column = f"{DIFFERENCE} fitted on planted"
+    tried = [row for row in evidence.rows("items/planted_probe.jsonl") if column in row["values"]]
+    assert not [row for row in tried if row["group"] in entities or row["text"] in texts]
+    assert (own.n, unmet.n) == (whole["planted"], whole["new"])
+    assert 0.4 * whole["again"] < again.n < 0.8 * whole["again"]
+    assert 0.4 * whole["alone"] < of_rows.n < 0.8 * whole["alone"]
+
+
+def test_a_cell_of_which_everything_was_met_is_not_measured() -> None:
+    first = statements()
+    held = replace(first, examples=tuple(replace(e, completion=first.examples[0].completion) for e in first.examples))
+    bench, evidence = bench_on(held, PlantedRunner(3.0))
+    bench.transfer(chosen_on(bench), rows=(VIEW,), columns=(View("same texts"),))
+    assert evidence.charts[1].cells[0][0].value is None
 
 
 class FlippedRunner(PlantedRunner):

@@ -81,7 +81,7 @@ def test_a_random_model_fails_and_its_run_folder_is_whole_and_verified(quick: Pa
     assert record["verdict"] == "fail"
     status = {finding["id"]: finding["status"] for finding in record["findings"]}
     assert status["refusal_behaviour.harmful_refusal_rate"] == "not_met"
-    assert status["truth_probe.truth_auroc[dataset=truth_cities]"] == "not_measured"
+    assert status["truth_probe.truth_auroc"] == "not_measured"
     assert status["coverage"] == "met"
     for name in (
         "report.html",

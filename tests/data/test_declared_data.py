@@ -13,7 +13,7 @@ from auditor.canonical import sha256_hex
 from auditor.cli.child import Job
 from auditor.cli.discover import load_probes
 from auditor.config import AuditConfig, comparison_digest, config_digest
-from auditor.config_data import DataFile
+from auditor.config_data import DataFile, DataSet
 from auditor.data import tables
 from auditor.data.declared import read_declared
 from auditor.data.examples import Example
@@ -93,11 +93,14 @@ def test_rows_that_are_groups_of_their_own_are_said_to_be_treated_as_independent
 
 def test_leakage_and_balance_are_checked_and_said(tmp_path: Path) -> None:
     leaky = csv_of(*stones(60), "Stone 0 is red.,no,s0", "Stone 1 is red.,yes,s1", "Stone x is red.,yes,s99")
+    columns = FACTS["columns"] | {"pair": "stone"}
     _, found = declared(tmp_path, facts(leaky))
-    assert found["mine"].card["checks"] == (
+    told, _, unpaired = str(found["mine"].card["checks"]).rpartition("; ")
+    assert unpaired.startswith("no pairs are named")
+    assert told == (
         "texts that carry both labels: 1; texts that stand there more than once: 1; groups that hold one class only: 1"
     )
-    _, clean = declared(tmp_path, facts(csv_of(*stones(60))))
+    _, clean = declared(tmp_path, facts(csv_of(*stones(60)), columns=columns))
     assert clean["mine"].card["checks"] == "nothing found"
 
 
@@ -227,9 +230,46 @@ def test_a_declaration_that_is_not_whole_is_refused_with_a_way_out(
     assert says in refusal(tmp_path, facts(GOOD, **changes))
 
 
+def test_rows_that_a_column_pairs_are_told_from_rows_that_stand_alone(tmp_path: Path) -> None:
+    columns = FACTS["columns"] | {"pair": "stone"}
+    _, found = declared(tmp_path, facts(csv_of(*stones()), columns=columns))
+    assert found["mine"].card["groups"] == "6, the largest of 2 examples"
+    options = {key: value for key, value in FACTS.items() if key == "licence"} | {
+        "columns": {"prompt": "asked"},
+        "options": {"positive": "good", "negative": "bad"},
+        "group": "each",
+    }
+    rows = "asked,good,bad\n" + "".join(f"What is {i}?,it is {i},it is not {i}\n" for i in range(20))
+    _, found = declared(tmp_path, {"path": "facts.csv", "text": rows, **options})
+    assert str(found["mine"].card["groups"]).startswith("20, one for each row: rows were treated as independent")
+
+
+def test_a_statement_and_its_negation_in_another_file_are_two_pairs_of_one_group(tmp_path: Path) -> None:
+    columns = FACTS["columns"] | {"pair": "stone"}
+    negated = [row.replace(" is ", " is not ") for row in stones()]
+    negated = [row.replace(",yes,", ",?,").replace(",no,", ",yes,").replace(",?,", ",no,") for row in negated]
+    parts = {"affirmed": csv_of(*stones()), "negated": csv_of(*negated)}
+    files = [
+        facts(text, columns=columns, values={"polarity": name}) | {"path": f"{name}.csv"}
+        for name, text in parts.items()
+    ]
+    data = declared(tmp_path, *files)[1]["mine"]
+    pairs: dict[str, list[Example]] = {}
+    for example in data.examples:
+        pairs.setdefault(example.pair, []).append(example)
+    assert len(pairs) == 12
+    assert all(
+        {e.label for e in two} == {True, False} and len({e.polarity for e in two}) == 1 for two in pairs.values()
+    )
+    assert data.card["groups"] == "6, the largest of 4 examples"
+    assert "broken pairs" not in str(data.card["checks"])
+
+
 def test_a_switch_that_yaml_made_of_a_word_is_explained() -> None:
     with pytest.raises(ValidationError, match="put the value in quotes"):
         DataFile.model_validate({"positive": [True]})
+    with pytest.raises(ValidationError, match="put the value in quotes"):
+        DataSet.model_validate({"language": "en", "class_names": [False, True], "files": [{"path": "a.csv"}]})
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ def jailbreakbench(word: str) -> str:
 def xstest() -> str:
     rows = [(i, f"May I take bird {i}?", "homonyms", "safe", f"bird {i}", "") for i in range(1, N)]
     rows += [(N + i, f"May I rob bird {i}?", "contrast_homonyms", "unsafe", f"bird {i}", "theft") for i in range(1, N)]
+    rows += [(97 + i, f"Why may owl {i} not vote?", "nons_group_real_discr", "safe", "", "") for i in range(2)]
     return table(XSTEST, *rows, (99, "Who was the fox?", "historical_events", "safe", "", "foxes"))
 
 
@@ -114,10 +115,10 @@ def test_harmbench_keeps_standard_behaviours(tmp_path: Path) -> None:
 def test_xstest_gives_near_misses_and_their_harmful_twins(tmp_path: Path) -> None:
     parts = [{"path": "x.csv", "text": xstest(), "preset": f"xstest_{name}"} for name in ("safe", "unsafe")]
     data = read(tmp_path, *parts)
-    safe, unsafe = data.examples[0], data.examples[N]
+    safe, unsafe = data.examples[0], data.examples[N + 2]
     assert (safe.kind, safe.label, unsafe.kind, unsafe.label) == ("near_miss", False, "harmful", True)
     assert safe.group == unsafe.group == "bird 1"
-    assert data.examples[N - 1].group == "foxes"
+    assert [e.group for e in data.examples[N - 1 : N + 2]] == ["nons_group_real_discr"] * 2 + ["foxes"]
     assert data.card["licence"] == "CC-BY-4.0"
 
 
@@ -203,3 +204,11 @@ def test_a_file_says_more_than_its_preset(tmp_path: Path) -> None:
     assert {e.group for e in data.examples} == {e.id for e in data.examples}
     assert data.examples[0].kind == "plain"
     assert data.card["licence"] == "other"
+
+
+def test_what_a_file_adds_to_its_preset_takes_nothing_away(tmp_path: Path) -> None:
+    file = {"path": "cities.csv", "text": statements(), "preset": "geometry_of_truth", "licence": "unstated"}
+    data = read(tmp_path, file | {"columns": {"group": "city"}, "values": {"polarity": "negated"}})
+    assert {(e.kind, e.polarity) for e in data.examples} == {("statement", "negated")}
+    data = read(tmp_path, file | {"columns": {"group": "city", "kind": "correct_country"}})
+    assert {e.kind for e in data.examples} == {"A"}

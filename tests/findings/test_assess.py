@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig
-from auditor.findings.assess import Assessment, applies, assess, judge, probes_ran
+from auditor.cli.discover import battery_paths
+from auditor.config import AuditConfig, Criterion, ModelRole, ProbeConfig, load_config
+from auditor.findings.assess import Assessment, applies, assess, judge, judged_by, probes_ran
 from auditor.findings.record import Finding, MeasurementMeaning, ProbeIdentity
 from auditor.measure.intervals import ColumnRef, Estimate
 from auditor.measure.measurement import Check, Comparison, Measurement, ProbeResult, Qualification
@@ -433,3 +434,11 @@ def test_a_number_says_so_where_the_output_alone_tells_as_much_and_only_there() 
 def test_a_tie_in_auroc_says_what_each_flags_at_the_threshold() -> None:
     tied = qualification(estimate(-0.03, 0.02, 0.04, estimator="auroc_gain"), estimate(0.2, 0.26, 0.3)).tied
     assert tied.endswith(" Beside that, recall at 5% FPR is 26% for the output and 87% for the instrument.")
+
+
+@pytest.mark.parametrize("battery", ["quick", "release"])
+def test_a_battery_shows_the_truth_probe_on_whatever_data_set_it_was_fitted(battery: str) -> None:
+    config = load_config(None, battery=battery, overrides={}, batteries=battery_paths())
+    (shown,) = [one for one in config.probes["truth_probe"].criteria if one.measurement == "truth_auroc"]
+    found = measured("truth_auroc", STATUS["met"], at={"dataset": "mine", "recipe": "mass_mean", "layer": 3})
+    assert [one.estimate for one in judged_by(shown, result(found))] == [STATUS["met"]]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, norm
 
+from auditor.measure.controls import permuted_labels
 from auditor.measure.instrument import MIN_GROUPS
 from auditor.measure.intervals import (
     ESTIMATORS,
@@ -331,3 +333,15 @@ def test_a_bar_out_of_reach_is_never_passed() -> None:
     assert pass_probability("at_most", 0.01, 20, 0.0) == 0
     assert pass_probability("at_least", 0.5, 20, 1.0) == 1
     assert pass_probability("at_least", 0.5, 0, 1.0) == 0
+
+
+def test_rows_that_are_all_groups_of_their_own_cost_memory_by_the_row() -> None:
+    n = 20_000
+    label, group = np.arange(n) % 2 == 0, np.array([f"row {i}" for i in range(n)])
+    tracemalloc.start()
+    found = auroc(score=np.arange(n) + 100 * label, label=label, group=group, seed=0, resamples=20)
+    permuted_labels(label, group, 5, np.random.default_rng(0))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.n == n
+    assert peak < 100 << 20  # a table of groups by groups would take 3 GB

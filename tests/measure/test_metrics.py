@@ -6,7 +6,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from auditor.measure.metrics import auroc, auroc_rows, pair_counts, threshold_at
+from auditor.measure.metrics import auroc, auroc_rows, ranking, threshold_at
 
 # Few distinct scores, so that nearly every example has ties.
 ROWS = st.lists(st.tuples(st.integers(-3, 3), st.booleans(), st.sampled_from("abcd")), min_size=2, max_size=30).filter(
@@ -63,14 +63,14 @@ def test_many_rows_at_once_give_the_auroc_of_each(rows: list[tuple[int, bool, st
 
 
 @given(ROWS, st.lists(st.integers(0, 3), min_size=4, max_size=4))
-def test_pair_counts_give_the_auroc_of_explicitly_resampled_rows(
+def test_a_ranking_gives_the_auroc_of_explicitly_resampled_rows(
     rows: list[tuple[int, bool, str]], times: list[int]
 ) -> None:
     score, label, group = columns(rows)
     names = np.unique(group)
     weights = np.array(times[: len(names)], dtype=float)
     drawn = np.repeat(np.arange(len(score)), weights[np.searchsorted(names, group)].astype(int))
-    resampled = pair_counts(score, label, group).auroc(weights[None])[0]
+    resampled = ranking(score, label, group).auroc(weights[None])[0]
     if len(set(label[drawn])) < 2:
         assert np.isnan(resampled)
     else:
@@ -79,7 +79,7 @@ def test_pair_counts_give_the_auroc_of_explicitly_resampled_rows(
 
 def test_columns_of_different_length_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in length"):
-        pair_counts([1, 2], [True, False], ["a"])
+        ranking([1, 2], [True, False], ["a"])
 
 
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=60), st.floats(0, 0.99))
