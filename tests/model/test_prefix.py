@@ -208,9 +208,9 @@ def test_twins_that_go_on_from_a_stem_give_what_whole_texts_give(target, passes,
 
 
 @pytest.mark.parametrize("begun", [(), BEGINNING], ids=["nothing shared by all", "behind a beginning"])
-@pytest.mark.parametrize("position", ["last_prompt", "completion_tokens"])
+@pytest.mark.parametrize("position", ["last_prompt", "completion_tokens", "template_tail -5"])
 def test_what_is_read_of_twins_is_what_is_read_of_whole_texts(target, passes, begun, position, monkeypatch):
-    prompts = [Prompt(ids := (*begun, *stem, *tail, 30, 31), len(ids) - 2, "") for stem in STEMS for tail in TAILS]
+    prompts = [Prompt(ids := (*begun, *stem, *tail, 30, 31), len(ids) - 2, "", 5) for stem in STEMS for tail in TAILS]
     sites = [Site(layer, "resid_post") for layer in range(target.n_layers - 1)]
 
     def read(model, worth):

@@ -102,3 +102,9 @@ def test_a_family_stays_in_one_batch():
     own = [text.ids for text in texts]
     batches = in_families(texts, own, 0, 24)
     assert sorted(map(sorted, batches)) == [[0, 3, 6], [1, 4, 7], [2, 5, 8]]
+
+
+def test_a_large_family_is_cut_where_a_batch_would_hold_too_many_columns():
+    texts = [Text((1,) * 20, "", 22) for _ in range(40)]
+    batches = in_families(texts, [text.ids for text in texts], 0, 100)
+    assert [len(batch) for batch in batches] == [(100 * KEPT - 20) // 22] * 5
