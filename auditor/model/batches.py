@@ -53,16 +53,18 @@ def in_batches(lengths: Sequence[int], budget: int, *, narrow: bool = True) -> l
     return batches
 
 
-def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room_for: int = 0) -> Batch:
-    """Put sequences into one batch that still has room for `room_for` more tokens.
+def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room_for: int | Sequence[int] = 0) -> Batch:
+    """Put sequences into one batch that still has room for `room_for` more tokens, of each or of all.
 
     Raises:
         ProbeFailed: longer than the model takes.
     """
     longest = max(len(sequence) for sequence in sequences)
-    if target.max_tokens is not None and longest + room_for > target.max_tokens:
+    more = [room_for] * len(sequences) if isinstance(room_for, int) else room_for
+    whole, room = max((len(sequence) + n, n) for sequence, n in zip(sequences, more, strict=True))
+    if target.max_tokens is not None and whole > target.max_tokens:
         raise ProbeFailed(
-            f"a text of {longest} tokens with {room_for} to follow "
+            f"a text of {whole - room} tokens with {room} besides "
             f"is longer than the {target.max_tokens} tokens the model takes"
         )
     if min(len(sequence) for sequence in sequences) == 0:
