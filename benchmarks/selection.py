@@ -178,7 +178,7 @@ def fair_loop(task: Task) -> Numbers:
     def logits(prompts: Sequence[Prompt]) -> Tensor:
         found = torch.empty(len(prompts), target.vocab_size)
         for rows, batch in bench.batches(prompts):
-            found[rows] = forward(target, batch.ids, batch.mask, keep=1).logits[:, -1].float().cpu()
+            found[rows] = forward(target, batch, keep=1).logits[:, -1].float().cpu()
         return found
 
     before = logits(plain)

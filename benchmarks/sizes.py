@@ -12,8 +12,8 @@ class Sizes:
 
     texts: int = 128
     """prompts whose residual stream is read"""
-    fit: int = 32
-    """prompts of a class from which candidate directions are made"""
+    fit: int = 128
+    """prompts of a class from which candidate directions are made; this and the grid are those of the quick battery"""
     validation: int = 16
     """prompts of a class on which candidates are tried"""
     positions: int = 2

@@ -24,34 +24,47 @@ class Batch:
     """int64 [rows, columns], 0 at padding"""
 
 
-def in_batches(lengths: Sequence[int], budget: int) -> list[list[int]]:
+WORTH_A_PASS = 512
+"""padded tokens of a batch from which on shorter sequences are not padded to its width: the products of smaller ones
+run at a lower rate (135M weights in bfloat16 on two cores: 390 of 420 GFLOP/s with 512 tokens, 300 with 128)"""
+NARROWER = 0.9
+"""share of the width of a batch below which a sequence counts as shorter"""
+
+
+def in_batches(lengths: Sequence[int], budget: int, *, narrow: bool = True) -> list[list[int]]:
     """Indices of sequences in batches of at most `budget` tokens, padding counted, the longest first.
 
-    The plan depends on the lengths and the budget alone. A sequence above the budget is a batch by itself.
+    The plan depends on the lengths and the budget alone. A sequence above the budget is a batch by itself. `narrow`:
+    a batch also ends where it is worth a pass and what follows would mostly be padding.
     """
     if budget < 1:
         raise ValueError(f"a budget of {budget} tokens")
     batches: list[list[int]] = []
-    room = 0
+    width = rows = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
-        if room == 0:
+        length = max(1, lengths[index])
+        full = (rows + 1) * width > budget
+        shorter = narrow and rows * width >= WORTH_A_PASS and length < NARROWER * width
+        if rows == 0 or full or shorter:
             batches.append([])
-            room = max(1, budget // max(1, lengths[index]))
+            width, rows = length, 0
         batches[-1].append(index)
-        room -= 1
+        rows += 1
     return batches
 
 
-def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room_for: int = 0) -> Batch:
-    """Put sequences into one batch that still has room for `room_for` more tokens.
+def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room_for: int | Sequence[int] = 0) -> Batch:
+    """Put sequences into one batch that still has room for `room_for` more tokens, of each or of all.
 
     Raises:
         ProbeFailed: longer than the model takes.
     """
     longest = max(len(sequence) for sequence in sequences)
-    if target.max_tokens is not None and longest + room_for > target.max_tokens:
+    more = [room_for] * len(sequences) if isinstance(room_for, int) else room_for
+    whole, room = max((len(sequence) + n, n) for sequence, n in zip(sequences, more, strict=True))
+    if target.max_tokens is not None and whole > target.max_tokens:
         raise ProbeFailed(
-            f"a text of {longest} tokens with {room_for} to follow "
+            f"a text of {whole - room} tokens with {room} besides "
             f"is longer than the {target.max_tokens} tokens the model takes"
         )
     if min(len(sequence) for sequence in sequences) == 0:

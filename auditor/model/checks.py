@@ -22,7 +22,7 @@ from auditor.model.generate import Decoder, next_logits
 from auditor.model.hooks import library_hidden_states, recording, starting_at
 from auditor.model.late import layer_inputs
 from auditor.model.parts import with_parts
-from auditor.model.prefix import Prefix, read_states
+from auditor.model.prefix import nothing
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 
@@ -133,17 +133,22 @@ def _cache(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float:
 
 
 def _prefix(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float | None:
-    """Logits after a shared beginning that was read once, against whole texts alone.
+    """Logits after stems of several lengths behind one beginning, each read once, against whole texts alone.
 
-    None where the model keeps no keys and values, or padding behind a beginning changes the logits: its prompts are
-    then read whole.
+    None where the model keeps no keys and values, or padding before or behind a stem changes the logits: its prompts
+    are then read whole.
     """
     begin = texts[2]
+    cuts = [len(begin) + max(1, len(ids) // 2) for ids in texts]
+    whole = [(*begin, *ids) for ids in texts]
+    stems = [ids[:cut] for ids, cut in zip(whole, cuts, strict=True)]
+    none = [()] * len(texts)
     try:
-        states = read_states(target, left_padded(target, [begin]))
-        past = Prefix(len(begin), {(): 0}, tuple(states)).cache(target, [()] * len(texts))
-        together = next_logits(target, left_padded(target, texts), past)
-        alone = torch.cat([next_logits(target, left_padded(target, [(*begin, *ids)])) for ids in texts])
+        prefix = nothing(target).longer(target, [()], [begin]).longer(target, none, stems)
+        past = prefix.past(target, none, stems)
+        rest = [ids[cut:] for ids, cut in zip(whole, cuts, strict=True)]
+        together = next_logits(target, left_padded(target, rest), past)
+        alone = torch.cat([next_logits(target, left_padded(target, [ids])) for ids in whole])
     except (*_LIBRARY_FAILS, ProbeFailed):
         return None
     error = _relative_logits(together, alone)
@@ -157,11 +162,11 @@ def _late(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> tuple[float 
     """
     batch, middle = left_padded(target, texts), max(1, target.n_layers // 2)
     whole = next_logits(target, batch)
-    fed = layer_inputs(target, texts, [min(middle, target.n_layers - 1)], None, 1 << 20)
+    fed = layer_inputs(target, texts, [min(middle, target.n_layers - 1)], nothing(target), 1 << 20)
     for kind in ("tensor", "tuple"):
         found = replace(target, starts_late=kind)
         try:
-            with starting_at(found, fed.layers[0], fed.padded(fed.layers[0], texts)):
+            with starting_at(found, fed.layers[0], fed.padded(fed.layers[0], texts, [slice(None)] * len(texts))):
                 error = _relative_logits(next_logits(found, batch), whole)
         except (*_LIBRARY_FAILS, UnsupportedModel):
             continue

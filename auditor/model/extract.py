@@ -10,11 +10,14 @@ import torch
 
 from auditor.arrays import OnDisk
 from auditor.model.activations import Activations
-from auditor.model.batches import in_batches, inputs, left_padded
+from auditor.model.batches import inputs, left_padded
+from auditor.model.generate import following
 from auditor.model.hooks import recording, stopping_behind
 from auditor.model.positions import Position, resolve
+from auditor.model.prefix import Prefix, may_share, planned, shared_prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
+from auditor.model.stems import Ids, Text
 from auditor.model.target import TargetModel
 
 Progress = Callable[[int, int], None]
@@ -36,8 +39,9 @@ def extract(  # noqa: PLR0913, each is a choice of its own
 ) -> Activations:
     """Read the residual stream of each prompt (completion included) at the asked tokens.
 
-    Neither the head of the model is run nor what lies behind the last site. Memory holds the activations of one batch;
-    the rest lies in a file without a name, which goes with the result.
+    Neither the head of the model is run nor what lies behind the last site, and a beginning that all prompts share is
+    run once. Memory holds the activations of one batch; the rest lies in a file without a name, which goes with the
+    result.
 
     Args:
         target: the model.
@@ -61,12 +65,27 @@ def extract(  # noqa: PLR0913, each is a choice of its own
     tokens = [resolve(prompt, asked) for prompt in prompts]
     rows = [1 if mean else len(found) for found in tokens]
     starts = np.concatenate([[0], np.cumsum(rows)]).astype(np.int64)
-    most = ROOM // (4 * target.d_model * max(1, len(sites)))
+    at_once = ROOM // (4 * target.d_model * max(1, len(sites)))
+    lengths = [len(prompt.ids) for prompt in prompts]
+    room = max(lengths, default=0)
+    prefix = shared_prefix(
+        target,
+        prompts,
+        [()],
+        room=room,
+        batch_tokens=batch_tokens,
+        before=min((found[0] for found in tokens), default=None),
+    )
+    most = may_share(target, room)
+    shared = [p.ids[: min(p.prompt_len - 1, found[0], most)] for p, found in zip(prompts, tokens, strict=True)]
+    texts = [Text(ids, None, length) for ids, length in zip(shared, lengths, strict=True)]
     done = 0
     with OnDisk((len(sites), int(starts[-1]), target.d_model), scratch) as values:
-        for whole in in_batches([len(prompt.ids) for prompt in prompts], batch_tokens):
-            for batch in _cut(whole, tokens, most):
-                read = _read(target, [prompts[i] for i in batch], sites, [tokens[i] for i in batch])
+        for whole, begun in planned(texts, prefix, batch_tokens):
+            stems = dict(zip(whole, begun, strict=True))
+            for batch in _cut(whole, tokens, at_once):
+                some, going_on = [prompts[i].ids for i in batch], [stems[i] for i in batch]
+                read = _read(target, some, going_on, prefix, sites, [tokens[i] for i in batch])
                 for index, found in zip(batch, read, strict=True):
                     kept = found.mean(0, keepdims=True) if mean else found
                     for site in range(len(sites)):
@@ -94,12 +113,23 @@ def _cut(batch: Sequence[int], tokens: Sequence[tuple[int, ...]], most: int) -> 
 
 
 def _read(
-    target: TargetModel, prompts: Sequence[Prompt], sites: Sequence[Site], tokens: Sequence[tuple[int, ...]]
+    target: TargetModel,
+    texts: Sequence[Ids],
+    begun: Sequence[Ids],
+    prefix: Prefix,
+    sites: Sequence[Site],
+    tokens: Sequence[tuple[int, ...]],
 ) -> list[np.ndarray]:
-    """For each prompt of one batch: [n_tokens, n_sites, d_model]."""
-    batch = left_padded(target, [prompt.ids for prompt in prompts])
+    """For each text of one batch, which goes on from its beginning: [n_tokens, n_sites, d_model]."""
     last = max(site.layer for site in sites)
+    stems = list(dict.fromkeys(begun))
+    if stems != [prefix.ids]:
+        prefix = prefix.longer(target, [()] * len(stems), stems, last=last)
+    past = prefix.past(target, [()] * len(texts), begun)
+    fed = [text[len(ids) :] for text, ids in zip(texts, begun, strict=True)]
+    batch = left_padded(target, fed, room_for=[len(ids) for ids in begun])
     with torch.inference_mode(), recording(target, sites, tokens) as seen, stopping_behind(target, last):
-        target.backbone(**inputs(target.backbone, batch.ids, batch.mask), use_cache=False)
+        arguments = inputs(target.backbone, batch.ids, following(batch, past))
+        target.backbone(**arguments, past_key_values=None if past is None else past.cache, use_cache=past is not None)
     cuts = np.cumsum([len(found) for found in tokens])[:-1]
     return np.split(seen.whole, cuts)

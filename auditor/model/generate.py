@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
@@ -26,61 +27,66 @@ LEAVE_AT = 0.9
 """share of a batch that is still going on, at which the others leave: that costs about what one more token costs"""
 
 
-class Decoder:
-    """A batch and the cache that grows with it; `past`: what every row goes on from."""
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What the rows of a batch go on from."""
 
-    def __init__(self, target: TargetModel, batch: Batch, past: DynamicCache | None = None) -> None:
+    cache: DynamicCache
+    mask: Tensor
+    """int64 [rows, columns], 0 at padding"""
+
+
+class Decoder:
+    """A batch and the cache that grows with it; `past`: what its rows go on from."""
+
+    def __init__(self, target: TargetModel, batch: Batch, past: Past | None = None) -> None:
         self._target = target
-        self._mask = following(batch, past)
-        self._cache = DynamicCache(config=target.model.config) if past is None else past
-        self.logits = self._forward(batch.ids)
+        self._past = past or Past(DynamicCache(config=target.model.config), batch.mask[:, :0])
+        self.logits = self._forward(batch)
         """float32 [rows, vocab] of the token to come"""
 
     def feed(self, tokens: Tensor) -> None:
         """Go on with one token a row. `tokens`: int64 [rows]."""
-        self._mask = torch.cat([self._mask, torch.ones_like(self._mask[:, :1])], dim=-1)
-        self.logits = self._forward(tokens[:, None])
+        self.logits = self._forward(Batch(tokens[:, None], torch.ones_like(tokens[:, None])))
 
     def keep(self, rows: Tensor) -> None:
         """Let all other rows go. `rows`: int64, among those that are left."""
-        self._mask, self.logits = self._mask[rows], self.logits[rows]
-        self._cache.batch_select_indices(rows)
+        self._past.cache.batch_select_indices(rows)
+        self._past, self.logits = Past(self._past.cache, self._past.mask[rows]), self.logits[rows]
 
-    def _forward(self, ids: Tensor) -> Tensor:
-        output = forward(self._target, ids, self._mask, keep=1, cache=self._cache)
-        logits: Tensor = output.logits[:, -1].float()
+    def _forward(self, batch: Batch) -> Tensor:
+        logits: Tensor = forward(self._target, batch, keep=1, past=self._past).logits[:, -1].float()
+        self._past = Past(self._past.cache, following(batch, self._past))
         return logits
 
 
-def forward(target: TargetModel, ids: Tensor, mask: Tensor, *, keep: int, cache: DynamicCache | None = None) -> Any:
-    """One pass over the columns `ids`, the last ones of `mask`, with logits of at least the last `keep`."""
-    arguments: dict[str, Any] = inputs(target.model, ids, mask)
+def forward(target: TargetModel, batch: Batch, *, keep: int, past: Past | None = None) -> Any:
+    """One pass over the columns of a batch, with logits of at least the last `keep`; the cache of the past grows."""
+    arguments: dict[str, Any] = inputs(target.model, batch.ids, following(batch, past))
     if "logits_to_keep" in inspect.signature(target.model.forward).parameters:
         arguments["logits_to_keep"] = keep
     with contiguous_head(target):
-        return target.model(**arguments, past_key_values=cache, use_cache=cache is not None)
+        cache = None if past is None else past.cache
+        return target.model(**arguments, past_key_values=cache, use_cache=past is not None)
 
 
-def following(batch: Batch, past: DynamicCache | None) -> Tensor:
-    """The mask of a batch with the columns of its past, which are all real. int64 [rows, past + columns]"""
-    seen = 0 if past is None else past.get_seq_length()
-    return torch.cat([batch.mask.new_ones(batch.mask.shape[0], seen), batch.mask], dim=-1)
+def following(batch: Batch, past: Past | None) -> Tensor:
+    """The mask of a batch with the columns of its past. int64 [rows, past + columns]"""
+    return batch.mask if past is None else torch.cat([past.mask, batch.mask], dim=-1)
 
 
 @torch.inference_mode()
-def next_logits(target: TargetModel, batch: Batch, past: DynamicCache | None = None) -> Tensor:
+def next_logits(target: TargetModel, batch: Batch, past: Past | None = None) -> Tensor:
     """Logits of the token that follows each row. float32 [rows, vocab]"""
-    logits: Tensor = forward(target, batch.ids, following(batch, past), keep=1, cache=past).logits
+    logits: Tensor = forward(target, batch, keep=1, past=past).logits
     return logits[:, -1].float()
 
 
 @torch.inference_mode()
-def completion_nll(
-    target: TargetModel, batch: Batch, n_last: Sequence[int], past: DynamicCache | None = None
-) -> list[float]:
+def completion_nll(target: TargetModel, batch: Batch, n_last: Sequence[int], past: Past | None = None) -> list[float]:
     """Mean nats a token of the last `n_last` [rows] tokens of each row, given what precedes them."""
     width = max(n_last) + 1
-    logits = forward(target, batch.ids, following(batch, past), keep=width, cache=past).logits[:, -width:]
+    logits = forward(target, batch, keep=width, past=past).logits[:, -width:]
     found = []
     for row, n in enumerate(n_last):
         log_p = logits[row, -n - 1 : -1].float().log_softmax(-1)
@@ -93,7 +99,7 @@ def greedy(
     target: TargetModel,
     batch: Batch,
     over: Sequence[Over],
-    past: DynamicCache | None = None,
+    past: Past | None = None,
     *,
     rows: Rows | None = None,
 ) -> tuple[Tensor, list[tuple[int, ...]]]:
@@ -103,7 +109,7 @@ def greedy(
         target: the model.
         batch: the prompts, behind `past`.
         over: of each row, told its new tokens after each of them.
-        past: what every row goes on from.
+        past: what the rows go on from.
         rows: of the edits around this call; rows that are over then leave the batch. None keeps them to the end.
 
     Returns:
@@ -138,7 +144,7 @@ def verified(
     batch: Batch,
     drafts: Sequence[tuple[int, ...]],
     over: Sequence[Over],
-    past: DynamicCache | None = None,
+    past: Past | None = None,
 ) -> tuple[Tensor, list[tuple[int, ...]]]:
     """What `greedy` gives, up to where a row no longer says what its draft says, from one pass over both.
 
@@ -156,7 +162,7 @@ def verified(
         the first that is not in the draft, unless the row is over.
     """
     width = max(map(len, drafts)) + 1
-    logits = forward(target, batch.ids, following(batch, past), keep=width, cache=past).logits[:, -width:]
+    logits = forward(target, batch, keep=width, past=past).logits[:, -width:]
     likeliest = logits.argmax(-1).tolist()
     first = torch.stack([logits[row, -len(draft) - 1] for row, draft in enumerate(drafts)]).float()
     written = [

@@ -66,7 +66,7 @@ def first_order(
     for rows in in_batches([p.prompt_len for p in prompts], max(1, batch_tokens // GRADIENT_SHARE)):
         batch = left_padded(target, [prompts[i].ids[: prompts[i].prompt_len] for i in rows])
         with torch.enable_grad(), differentiating(target, edits) as found:
-            logits = forward(target, batch.ids, batch.mask, keep=1).logits[:, -1].float()
+            logits = forward(target, batch, keep=1).logits[:, -1].float()
             metric = log_odds(logits, token_ids)
             torch.autograd.grad(metric.sum(), found.root)
         values[rows] = metric.detach().cpu().numpy()

@@ -15,14 +15,14 @@ from torch import Tensor
 from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
 from auditor.model.generate import next_logits
-from auditor.model.hooks import recording
+from auditor.model.hooks import recording, stopping_behind
 from auditor.model.prefix import Prefix
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
 
 ROOM = 1 << 26
 """bytes of layer inputs that memory holds; a sweep of more prompts is done in portions"""
-STEPS = 8
+STEPS = 16
 """layers at which rows start, spread over the depth: more of them make smaller batches"""
 
 Ids = tuple[int, ...]
@@ -65,9 +65,10 @@ class LayerInputs:
     rows: Mapping[Ids, Tensor]
     """of each text, [n_tokens, n_layers, d_model] in the dtype of the target, on the CPU"""
 
-    def padded(self, layer: int, texts: Sequence[Ids]) -> Tensor:
-        """[rows, columns, d_model], padded on the left with zeros."""
-        found = [self.rows[text][:, self.layers.index(layer)] for text in texts]
+    def padded(self, layer: int, texts: Sequence[Ids], parts: Sequence[slice]) -> Tensor:
+        """Of a part of each text: [rows, columns, d_model], padded on the left with zeros."""
+        index = self.layers.index(layer)
+        found = [self.rows[text][part, index] for text, part in zip(texts, parts, strict=True)]
         x = found[0].new_zeros((len(texts), max(map(len, found)), found[0].shape[-1]))
         for row, one in zip(x, found, strict=True):
             row[-len(one) :] = one
@@ -75,18 +76,19 @@ class LayerInputs:
 
 
 def layer_inputs(
-    target: TargetModel, texts: Sequence[Ids], layers: Sequence[int], prefix: Prefix | None, batch_tokens: int
+    target: TargetModel, texts: Sequence[Ids], layers: Sequence[int], prefix: Prefix, batch_tokens: int
 ) -> LayerInputs:
     """Read them for every different text. `texts`: tokens behind the prefix."""
     different = list(dict.fromkeys(texts))
     sites = [Site(layer, "resid_pre") for layer in layers]
-    known = 0 if prefix is None else prefix.length
+    known = len(prefix.ids)
     rows: dict[Ids, Tensor] = {}
     for chunk in in_batches([len(text) for text in different], batch_tokens):
         some = [different[i] for i in chunk]
         batch = left_padded(target, some, room_for=known)
-        past = None if prefix is None else prefix.cache(target, [()] * len(some))
-        with recording(target, sites, [range(known, known + len(text)) for text in some]) as seen:
+        past = prefix.past(target, [()] * len(some), [prefix.ids] * len(some))
+        tokens = [range(known, known + len(text)) for text in some]
+        with recording(target, sites, tokens) as seen, stopping_behind(target, max(layers)):
             next_logits(target, batch, past)
         cuts = np.cumsum([len(text) for text in some])[:-1]
         read = np.split(seen.whole, cuts)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from auditor.config import ModelRole, Scalar, Strict
 
-TEXT_SHARE = 2
+TEXT_SHARE = 3
 """Texts are written with this many times `batch_tokens`: a step is one token a row, and reads the weights once."""
 
 

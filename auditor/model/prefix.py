@@ -1,11 +1,13 @@
-"""The beginning that prompts share, such as a system prompt: read once for every edit, then gone on from.
+"""Beginnings that prompts share, such as a system prompt: read once for every edit, then gone on from.
 
-With edits that touch the beginning it is another one for each of them; without, there is one for all.
+With edits that touch a beginning it is another one for each of them; without, there is one for all. What all prompts of
+a sweep begin with is read before its batches; on from there, each batch reads the stems that some of its prompts share.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from os.path import commonprefix
 
@@ -13,38 +15,92 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from auditor.model.batches import Batch, left_padded
+from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
-from auditor.model.generate import forward
-from auditor.model.hooks import editing
+from auditor.model.generate import Past, following, forward
+from auditor.model.hooks import editing, starting_at, stopping_behind
 from auditor.model.prompts import Prompt
+from auditor.model.stems import SHORTEST, Ids, Text, in_families, stems
 from auditor.model.target import TargetModel
-
-SHORTEST = 4
-"""tokens below which a beginning is not worth a pass of its own"""
 
 Edits = tuple[Edit, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Prefix:
-    """Keys and values of the shared tokens, under each of several edits."""
+    """Keys and values of beginnings, each under some edits."""
 
-    length: int
-    """tokens; every prompt has at least one more"""
-    rows: dict[Edits, int]
-    """which row of the states belongs to which edits"""
+    ids: Ids
+    """what all of them begin with"""
+    rows: dict[tuple[Edits, Ids], int]
+    """which row of the states belongs to which edits and beginning"""
+    mask: Tensor
+    """int64 [n_rows, columns], 0 at padding"""
     states: tuple[tuple[Tensor, Tensor], ...]
-    """of each layer, [n_edits, n_heads, length, d_head]"""
+    """of each layer, [n_rows, n_heads, columns, d_head]"""
 
-    def cache(self, target: TargetModel, edits: Sequence[Edits]) -> DynamicCache:
-        """What rows under these edits go on from."""
-        index = torch.tensor([self.rows[reaching(one)] for one in edits])
+    def past(self, target: TargetModel, edits: Sequence[Edits], begun: Sequence[Ids]) -> Past | None:
+        """What rows under these edits go on from, that begin so. None where that is nothing."""
+        if not self.states:
+            return None
+        index = torch.tensor([self.rows[reaching(one), ids] for one, ids in zip(edits, begun, strict=True)])
         cache = DynamicCache(config=target.model.config)
         for layer, (keys, values) in enumerate(self.states):
             chosen = index.to(keys.device)
             cache.update(keys[chosen], values[chosen], layer)
-        return cache
+        return Past(cache, self.mask[index.to(self.mask.device)])
+
+    @torch.inference_mode()
+    def longer(
+        self,
+        target: TargetModel,
+        edits: Sequence[Edits],
+        begun: Sequence[Ids],
+        *,
+        first: int = 0,
+        inputs: Tensor | None = None,
+        last: int | None = None,
+    ) -> Prefix:
+        """Read beginnings that go on from what this one's have in common.
+
+        `inputs`: what the layer `first` is fed, where the pass starts there. `last`: the layer behind which it may end.
+
+        Raises:
+            TypeError: layers that keep something else than keys and values.
+        """
+        edits = [reaching(one) for one in edits]
+        batch = left_padded(target, [ids[len(self.ids) :] for ids in begun])
+        past = self.past(target, edits, [self.ids] * len(begun))
+        past = past or Past(DynamicCache(config=target.model.config), batch.mask[:, :0])
+        with ExitStack() as stack:
+            stack.enter_context(editing(target, edits, prompt_lens=[len(ids) + 1 for ids in begun]))
+            if inputs is not None:
+                stack.enter_context(starting_at(target, first, inputs))
+            if last is not None:
+                stack.enter_context(stopping_behind(target, last))
+            forward(target, batch, keep=1, past=past)
+        rows = {pair: row for row, pair in enumerate(zip(edits, begun, strict=True))}
+        states = _states(target, past.cache, first, last)
+        return Prefix(tuple(commonprefix(list(begun))), rows, following(batch, past), states)
+
+
+def _states(
+    target: TargetModel, cache: DynamicCache, first: int, last: int | None
+) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Keys and values of the layers up to `last`. Those before `first` only have as many columns, and are not asked."""
+    found = []
+    for layer in cache.layers[first : None if last is None else last + 1]:
+        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
+        if not (isinstance(keys, Tensor) and isinstance(values, Tensor)):
+            raise TypeError(f"the layers of {type(target.model).__name__} do not all keep keys and values")
+        found.append((keys, values))
+    unused = [(keys.new_zeros(()).expand(keys.shape),) * 2 for keys, _ in found[:1]]
+    return (*unused * first, *found)
+
+
+def nothing(target: TargetModel) -> Prefix:
+    """The beginning of texts that share none."""
+    return Prefix((), {}, torch.zeros(0, 0, dtype=torch.int64, device=target.device), ())
 
 
 def reaching(edits: Edits) -> Edits:
@@ -52,44 +108,59 @@ def reaching(edits: Edits) -> Edits:
     return tuple(edit for edit in edits if edit.positions in ("all", "prompt"))
 
 
-def shared_prefix(
-    target: TargetModel, prompts: Sequence[Prompt], edits: Sequence[Edits], *, room: int, batch_tokens: int
-) -> Prefix | None:
-    """Read what all prompts begin with; None where the target cannot go on from it, or little would be saved.
+def may_share(target: TargetModel, room: int) -> int:
+    """How many tokens may lie in a beginning, if `room` columns may follow it, padding counted.
 
-    `room`: columns that may follow the beginning, padding counted. Layers with a sliding window see columns, not
-    tokens, so they must hold all of them.
+    Layers with a sliding window see columns, not tokens, so they must hold all of them.
     """
-    length = len(commonprefix([prompt.ids[: prompt.prompt_len - 1] for prompt in prompts]))
-    different = list(dict.fromkeys(map(reaching, edits)))
     window = getattr(target.model.config.get_text_config(), "sliding_window", None)
-    if not target.shares_prefixes or length < SHORTEST or 2 * len(different) > len(prompts):
-        return None
-    if isinstance(window, int) and length + room > window:
-        return None
-    parts: list[list[tuple[Tensor, Tensor]]] = []
-    at_once = max(1, batch_tokens // length)
-    for start in range(0, len(different), at_once):
-        chunk = different[start : start + at_once]
-        batch = left_padded(target, [prompts[0].ids[:length]] * len(chunk))
-        with editing(target, chunk, prompt_lens=[length + 1] * len(chunk)):
-            parts.append(read_states(target, batch))
+    if not target.shares_prefixes:
+        return 0
+    return max(0, window - room) if isinstance(window, int) else room
+
+
+def shared_prefix(  # noqa: PLR0913, each is a choice of its own
+    target: TargetModel,
+    prompts: Sequence[Prompt],
+    edits: Sequence[Edits],
+    *,
+    room: int,
+    batch_tokens: int,
+    before: int | None = None,
+) -> Prefix:
+    """Read what all prompts begin with; nothing where the target cannot go on from it, or little would be saved.
+
+    `room`: columns that may follow the beginning. `before`: a token that must still be fed, as must the last of every
+    prompt.
+    """
+    ids = tuple(commonprefix([prompt.ids[: prompt.prompt_len - 1] for prompt in prompts])[:before])
+    different = list(dict.fromkeys(map(reaching, edits)))
+    found = nothing(target)
+    if not SHORTEST <= len(ids) <= may_share(target, room) or 2 * len(different) > len(prompts):
+        return found
+    at_once = max(1, batch_tokens // len(ids))
+    chunks = [different[start : start + at_once] for start in range(0, len(different), at_once)]
+    parts = [found.longer(target, chunk, [ids] * len(chunk)) for chunk in chunks]
     states = tuple(
         (torch.cat([keys for keys, _ in layer]), torch.cat([values for _, values in layer]))
-        for layer in zip(*parts, strict=True)
+        for layer in zip(*(part.states for part in parts), strict=True)
     )
-    return Prefix(length, {one: row for row, one in enumerate(different)}, states)
+    rows = {(one, ids): row for row, one in enumerate(different)}
+    return Prefix(ids, rows, torch.cat([part.mask for part in parts]), states)
 
 
-@torch.inference_mode()
-def read_states(target: TargetModel, batch: Batch) -> list[tuple[Tensor, Tensor]]:
-    """Keys and values of every layer. Raises TypeError for layers that keep something else."""
-    cache = DynamicCache(config=target.model.config)
-    forward(target, batch.ids, batch.mask, keep=1, cache=cache)
-    found = []
-    for layer in cache.layers:
-        keys, values = getattr(layer, "keys", None), getattr(layer, "values", None)
-        if not (isinstance(keys, Tensor) and isinstance(values, Tensor)):
-            raise TypeError(f"the layers of {type(target.model).__name__} do not all keep keys and values")
-        found.append((keys, values))
-    return found
+def planned(
+    texts: Sequence[Text], prefix: Prefix, budget: int, *, narrow: bool = True
+) -> Iterator[tuple[list[int], list[Ids]]]:
+    """Batches of texts behind a prefix, and what each text goes on from: its stem, or the prefix.
+
+    `narrow`: as in `in_batches`.
+    """
+    known = len(prefix.ids)
+    own = stems(texts, known)
+    with_stem, without = [i for i, ids in enumerate(own) if ids], [i for i, ids in enumerate(own) if not ids]
+    for batch in in_families([texts[i] for i in with_stem], [own[i] for i in with_stem], known, budget):
+        rows = [with_stem[i] for i in batch]
+        yield rows, [own[i] for i in rows]
+    for batch in in_batches([texts[i].end - known for i in without], budget, narrow=narrow):
+        yield [without[i] for i in batch], [prefix.ids] * len(batch)

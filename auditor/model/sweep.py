@@ -13,24 +13,24 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
-from auditor.model.batches import in_batches, left_padded
+from auditor.model.batches import left_padded
 from auditor.model.extract import Progress
 from auditor.model.generate import completion_nll, greedy, next_logits, verified
 from auditor.model.hooks import editing, recording, starting_at
 from auditor.model.late import LayerInputs, layer_inputs, portions, start_layer
 from auditor.model.plan import TEXT_SHARE
-from auditor.model.prefix import Prefix, shared_prefix
+from auditor.model.prefix import Prefix, may_share, planned, reaching, shared_prefix
 from auditor.model.sites import Site
+from auditor.model.stems import Text
 from auditor.model.target import TargetModel
 from auditor.model.work import Outcome, Want, WorkItem, text_of
 
-NLL_SHARE = 8
-"""Logits of whole completions take this many times the room of hidden states that are let go."""
 DRAFTED = 4
 """edits of one prompt from which on its text without any is tried first"""
-WAVE_BYTES = VERIFY_BYTES = 1 << 26
-"""of logits: of rows that wait for the rest of their text, and of drafts that are verified together"""
+WAVE_BYTES = TOGETHER_BYTES = 1 << 26
+"""of logits: of rows that wait for the rest of their text, and of all tokens of the completions or drafts of a batch"""
 
 
 def sweep(
@@ -101,34 +101,41 @@ def _in_batches(
     """Outcomes of items that want the same, batch by batch. `drafted`: what is begun is to be verified."""
     if not items:
         return
-    room = _room(target, items[0], batch_tokens, drafted=drafted)
+    room = _room(target, items, batch_tokens, drafted=drafted)
     late = sum(layer > 0 for layer in _starts(target, items))
     for part in portions(target, [item.prompt.ids for item in items], late):
         ground = _Ground.of(target, [items[i] for i in part], batch_tokens)
         for layer, rows in ground.by_start.items():
             numbers = [part[row] for row in rows]
-            lengths = [items[i].end - ground.known + items[i].max_new_tokens for i in numbers]
-            for batch in in_batches(lengths, room):
+            texts = [
+                Text(one.asked[:-1][: ground.most], reaching(one.edits), one.end + one.max_new_tokens)
+                for one in (items[i] for i in numbers)
+            ]
+            # a step of writing reads all weights for one token a row, so texts are written in the widest batches
+            narrow = "text" not in items[0].want or drafted
+            for batch, begun in planned(texts, ground.prefix, room, narrow=narrow):
                 chosen = [numbers[i] for i in batch]
-                found = _together(target, [items[i] for i in chosen], ground, layer, drafted=drafted)
+                found = _together(target, [items[i] for i in chosen], begun, ground, layer, drafted=drafted)
                 yield list(zip(chosen, found, strict=True))
 
 
-def _room(target: TargetModel, item: WorkItem, batch_tokens: int, *, drafted: bool) -> int:
+def _room(target: TargetModel, items: Sequence[WorkItem], batch_tokens: int, *, drafted: bool) -> int:
     """Padded tokens a batch of such items may have."""
-    if "nll" in item.want:
-        return max(1, batch_tokens // NLL_SHARE)
-    if drafted:
-        rows = VERIFY_BYTES // (target.dtype.itemsize * target.vocab_size * (item.max_new_tokens + 1))
-        return min(batch_tokens, max(1, rows) * (item.end + item.max_new_tokens))
-    return TEXT_SHARE * batch_tokens if "text" in item.want else batch_tokens
+    likely = "nll" in items[0].want
+    if not likely and not drafted:
+        return TEXT_SHARE * batch_tokens if "text" in items[0].want else batch_tokens
+    width = 1 + max(item.end - item.prompt.prompt_len if likely else item.max_new_tokens for item in items)
+    rows = max(1, TOGETHER_BYTES // (target.dtype.itemsize * target.vocab_size * width))
+    return min(batch_tokens, rows * max(item.end + item.max_new_tokens for item in items))
 
 
 @dataclass(frozen=True, eq=False)
 class _Ground:
     """What items of one sweep have in common, computed once."""
 
-    prefix: Prefix | None
+    prefix: Prefix
+    most: int
+    """tokens that may lie in a stem"""
     by_start: Mapping[int, list[int]]
     """layer at which rows start -> which items"""
     inputs: LayerInputs | None
@@ -139,51 +146,77 @@ class _Ground:
         """For items that want the same."""
         starts = _starts(target, items)
         late = [layer for layer in starts if layer]
+        room = max(item.end + item.max_new_tokens for item in items)
         prefix = shared_prefix(
             target,
             [item.prompt for item in items],
             [item.edits for item in items] + [()] * bool(late),
-            room=max(item.end + item.max_new_tokens for item in items),
+            room=room,
             batch_tokens=batch_tokens,
         )
         inputs = None
         if late:
-            texts = [items[i].behind(prefix) for layer in late for i in starts[layer]]
+            texts = [items[i].behind(len(prefix.ids)) for layer in late for i in starts[layer]]
             inputs = layer_inputs(target, texts, late, prefix, batch_tokens)
-        return cls(prefix, starts, inputs)
+        return cls(prefix, may_share(target, room), starts, inputs)
 
-    @property
-    def known(self) -> int:
-        """Tokens of the prefix."""
-        return 0 if self.prefix is None else self.prefix.length
+    def fed(self, layer: int, items: Sequence[WorkItem], parts: Sequence[slice]) -> Tensor | None:
+        """What a layer is fed of a part of each item, counted from the end of the prefix; None for the first layer."""
+        if not layer or self.inputs is None:
+            return None
+        return self.inputs.padded(layer, [item.behind(len(self.prefix.ids)) for item in items], parts)
+
+    def reading(
+        self, target: TargetModel, layer: int, items: Sequence[WorkItem], begun: Sequence[tuple[int, ...]]
+    ) -> Prefix:
+        """The prefix, gone on from to stems that items begin with."""
+        pairs = {(reaching(item.edits), ids): item for item, ids in zip(items, begun, strict=True)}
+        stems = [ids for _, ids in pairs]
+        if all(ids == self.prefix.ids for ids in stems):
+            return self.prefix
+        known = len(self.prefix.ids)
+        inputs = self.fed(layer, list(pairs.values()), [slice(0, len(ids) - known) for ids in stems])
+        return self.prefix.longer(target, [edits for edits, _ in pairs], stems, first=layer, inputs=inputs)
 
 
 def _starts(target: TargetModel, items: Sequence[WorkItem]) -> dict[int, list[int]]:
-    """Layer at which rows start -> which items. Generated tokens go through all layers, so texts start at 0."""
+    """Layer at which rows start -> which items. Generated tokens go through all layers, so texts start at 0.
+
+    All start at 0 where passing over layers saves less than what reading their inputs costs.
+    """
     found: dict[int, list[int]] = defaultdict(list)
     for index, item in enumerate(items):
         found[0 if item.max_new_tokens else start_layer(target, item.edits, item.sites)].append(index)
-    for layer in [layer for layer in found if layer]:
-        if 2 * len({items[i].prompt.ids for i in found[layer]}) > len(found[layer]):
-            found[0] += found.pop(layer)
-    return dict(sorted((layer, rows) for layer, rows in found.items() if rows))
+    saved = sum(layer * len(rows) for layer, rows in found.items())
+    read = {items[i].prompt.ids for layer, rows in found.items() if layer for i in rows}
+    if saved <= target.n_layers * len(read):
+        return {0: list(range(len(items)))}
+    return dict(sorted(found.items()))
 
 
 def _together(
-    target: TargetModel, items: Sequence[WorkItem], ground: _Ground, layer: int, *, drafted: bool
+    target: TargetModel,
+    items: Sequence[WorkItem],
+    begun: Sequence[tuple[int, ...]],
+    ground: _Ground,
+    layer: int,
+    *,
+    drafted: bool,
 ) -> list[Outcome]:
-    """Do items that want the same and start at one layer, in one batch."""
+    """Do items that want the same and start at one layer, in one batch. `begun`: what each goes on from."""
     sites, want = items[0].sites, items[0].want
     edits, lens = [item.edits for item in items], [item.prompt.prompt_len for item in items]
-    texts = [item.behind(ground.prefix) for item in items]
     batch = left_padded(
-        target, texts, room_for=ground.known + max(item.max_new_tokens - len(item.begun) for item in items)
+        target,
+        [item.behind(len(ids)) for item, ids in zip(items, begun, strict=True)],
+        room_for=[len(ids) + item.max_new_tokens - len(item.begun) for item, ids in zip(items, begun, strict=True)],
     )
-    past = None if ground.prefix is None else ground.prefix.cache(target, edits)
+    past = ground.reading(target, layer, items, begun).past(target, edits, begun)
+    inputs = ground.fed(layer, items, [slice(len(ids) - len(ground.prefix.ids), None) for ids in begun])
     with ExitStack() as stack:
         rows = stack.enter_context(editing(target, edits, prompt_lens=lens))
-        if layer and ground.inputs is not None:
-            stack.enter_context(starting_at(target, layer, ground.inputs.padded(layer, texts)))
+        if inputs is not None:
+            stack.enter_context(starting_at(target, layer, inputs))
         seen = stack.enter_context(recording(target, sites, [(n - 1,) for n in lens])) if sites else None
         if "nll" in want:
             likely = completion_nll(target, batch, [item.end - n for item, n in zip(items, lens, strict=True)], past)

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from auditor.model.edits import Edit
-from auditor.model.prefix import Prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import Site
 from auditor.model.target import TargetModel
@@ -51,9 +50,9 @@ class WorkItem:
         """How many of the prompt's tokens are fed."""
         return len(self.prompt.ids) if "nll" in self.want else self.prompt.prompt_len
 
-    def behind(self, prefix: Prefix | None) -> tuple[int, ...]:
-        """The tokens that are fed after a prefix."""
-        return self.prompt.ids[0 if prefix is None else prefix.length : self.end] + self.begun
+    def behind(self, known: int) -> tuple[int, ...]:
+        """The tokens that are fed after those that are known."""
+        return self.prompt.ids[known : self.end] + self.begun
 
     def over(self, target: TargetModel, written: Sequence[int]) -> bool:
         """Whether the target writes no more behind some tokens of the text."""

@@ -113,6 +113,22 @@ def test_batches_are_longest_first_within_the_budget_and_complete():
         in_batches(lengths, 0)
 
 
+def padding(lengths, batches):
+    return sum(len(batch) * max(lengths[i] for i in batch) for batch in batches) - sum(lengths)
+
+
+def test_a_batch_that_is_worth_a_pass_ends_before_what_would_be_mostly_padding():
+    lengths = [60] * 20 + [20] * 200
+    wide, narrow = in_batches(lengths, 2048, narrow=False), in_batches(lengths, 2048)
+    assert padding(lengths, wide) > 500
+    assert padding(lengths, narrow) == 0
+    for batches in (wide, narrow):
+        assert sorted(i for batch in batches for i in batch) == list(range(220))
+        assert all(len(batch) * max(lengths[i] for i in batch) <= 2048 for batch in batches)
+    few = [60] * 2 + [20] * 4
+    assert in_batches(few, 2048) == [list(range(6))]
+
+
 def test_padding_is_on_the_left_and_masked(llama):
     batch = left_padded(llama, [(7, 8, 9), (5,)])
     assert batch.ids.tolist() == [[7, 8, 9], [llama.pad_id, llama.pad_id, 5]]

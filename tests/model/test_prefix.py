@@ -7,7 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from auditor.model import stems
 from auditor.model.edits import Edit
+from auditor.model.extract import extract
 from auditor.model.load import target_from
 from auditor.model.prompts import Prompt
 from auditor.model.sites import POINTS, Site
@@ -18,6 +20,12 @@ from tests.tiny import FAMILIES, tiny_model, tiny_target, tiny_tokenizer
 BEGINNING = tuple(range(20, 32))
 WINDOWED = ("gemma2", "gemma3_text")
 ENDINGS = ((40, 41, 42, 43, 44, 45), (50, 51), (60, 61, 62))
+
+
+@pytest.fixture(autouse=True)
+def _small(monkeypatch):
+    """A few rows are worth a pass here."""
+    monkeypatch.setattr(stems, "PASS", 1)
 
 
 @pytest.fixture(params=FAMILIES)
@@ -131,3 +139,100 @@ def test_a_window_that_the_prompts_outgrow_is_not_risked(family):
     outgrown = [WorkItem(Prompt((*BEGINNING, *range(40, 60), *[7] * 60), 92, "")) for _ in range(4)]
     done(wide, outgrown)
     assert counted.pop_all() == 3 * 4 * 92
+
+
+@pytest.mark.parametrize("position", ["last_prompt", "last_completion", "completion_tokens"])
+def test_what_is_read_behind_a_shared_beginning_is_what_is_read_of_whole_texts(target, position, passes):
+    prompts = [Prompt((*BEGINNING, *ending), len(BEGINNING) + 2, "") for ending in (*ENDINGS, (70, 71, 72))]
+    prompts = [prompt for prompt in prompts if len(prompt.ids) > prompt.prompt_len]
+    sites = [Site(layer, point) for layer in range(target.n_layers) for point in target.points]
+
+    def read(model):
+        found = extract(model, prompts * 3, sites=sites, position=position, batch_tokens=64)
+        return found.values, passes.pop_all()
+
+    (whole, in_full), (shared, from_prefix) = read(replace(target, shares_prefixes=False)), read(target)
+    assert shared == pytest.approx(whole, abs=1e-4)
+    assert from_prefix < 0.7 * in_full
+
+
+def test_a_token_that_is_read_is_no_part_of_the_beginning():
+    target = tiny_target("llama")
+    prompts = [Prompt((*BEGINNING, 40), len(BEGINNING) + 1, "", suffix_len=3), Prompt((*BEGINNING, 41), 13, "", 3)]
+    asked = {"sites": [Site(1, "resid_post")], "position": "template_tail -3", "batch_tokens": 64}
+    shared, alone = extract(target, prompts, **asked), extract(target, prompts[:1], **asked)
+    assert shared.position.tolist() == [10, 11, 12, 10, 11, 12]
+    assert shared.values[:3] == pytest.approx(alone.values, abs=1e-4)
+    assert shared.values[2] != pytest.approx(shared.values[5], abs=1e-2)
+
+
+STEMS = (tuple(range(40, 52)), tuple(range(60, 65)), tuple(range(80, 90)))
+TAILS = ((101, 102, 103), (102, 101, 103), (104,))
+
+
+def twins(target, begun, **wanted):
+    """Three texts behind each stem, stems of three lengths: under each arm the three share no more than their stem."""
+    made = []
+    for edits in arms(target):
+        for stem in STEMS:
+            for tail in TAILS:
+                ids = (*begun, *stem, *tail, 30, 31)
+                long = len(ids) - 1 if "nll" in wanted["want"] else len(ids)
+                made.append(WorkItem(Prompt(ids, long, ""), edits, **wanted))
+    return made
+
+
+@pytest.mark.parametrize("begun", [(), BEGINNING], ids=["nothing shared by all", "behind a beginning"])
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"want": frozenset({"logits"}), "sites": (Site(1, "resid_post"),)},
+        {"want": frozenset({"logits", "text"}), "max_new_tokens": 4},
+        {"want": frozenset({"nll"})},
+    ],
+    ids=["logits, read", "text", "likelihood"],
+)
+def test_twins_that_go_on_from_a_stem_give_what_whole_texts_give(target, passes, begun, wanted, monkeypatch):
+    asked = twins(target, begun, **wanted)
+    whole = done(replace(target, shares_prefixes=False, starts_late=""), asked)
+    passes.pop_all()
+    found, late = [], []
+    for worth in (1 << 30, 1):
+        monkeypatch.setattr(stems, "PASS", worth)
+        found.append((done(replace(target, starts_late=""), asked), passes.pop_all()))
+        late.append((done(target, asked), passes.pop_all()))
+    assert found[1][1] < 0.8 * found[0][1]
+    assert late[1][1] < 0.9 * late[0][1]
+    for outcomes, _ in (*found, *late):
+        same(outcomes, whole)
+
+
+@pytest.mark.parametrize("begun", [(), BEGINNING], ids=["nothing shared by all", "behind a beginning"])
+@pytest.mark.parametrize("position", ["last_prompt", "completion_tokens", "template_tail -5"])
+def test_what_is_read_of_twins_is_what_is_read_of_whole_texts(target, passes, begun, position, monkeypatch):
+    prompts = [Prompt(ids := (*begun, *stem, *tail, 30, 31), len(ids) - 2, "", 5) for stem in STEMS for tail in TAILS]
+    sites = [Site(layer, "resid_post") for layer in range(target.n_layers - 1)]
+
+    def read(model, worth):
+        monkeypatch.setattr(stems, "PASS", worth)
+        found = extract(model, prompts, sites=sites, position=position, batch_tokens=400)
+        return found.values, passes.pop_all()
+
+    (whole, _), (shared, fed) = read(replace(target, shares_prefixes=False), 1), read(target, 1)
+    assert shared == pytest.approx(whole, abs=1e-4)
+    assert fed < 0.9 * read(target, 1 << 30)[1]
+
+
+@pytest.mark.parametrize("family", WINDOWED)
+def test_stems_stay_where_a_window_holds_all_columns(family):
+    """Texts of 20 tokens behind nothing, and a window of 26: six of them may lie in a stem."""
+    target = target_from(tiny_model(family, sliding_window=26), tiny_tokenizer())[0]
+    target = replace(target, shares_prefixes=True)
+    asked = [
+        WorkItem(Prompt((*range(start, start + 15), *tail), 20, ""))
+        for start in (20, 60, 90)
+        for tail in ((1, 2, 3, 4, 5), (5, 4, 3, 2, 1), (1, 3, 2, 4, 5))
+    ]
+    whole, counted = done(replace(target, shares_prefixes=False), asked), Passes(target)
+    same(done(target, asked), whole)
+    assert counted.pop_all() == 3 * (3 * 6 + 9 * 14)
