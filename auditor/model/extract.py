@@ -68,17 +68,10 @@ def extract(  # noqa: PLR0913, each is a choice of its own
     at_once = ROOM // (4 * target.d_model * max(1, len(sites)))
     lengths = [len(prompt.ids) for prompt in prompts]
     room = max(lengths, default=0)
-    prefix = shared_prefix(
-        target,
-        prompts,
-        [()],
-        room=room,
-        batch_tokens=batch_tokens,
-        before=min((found[0] for found in tokens), default=None),
-    )
+    before = [prompt.ids[: found[0]] for prompt, found in zip(prompts, tokens, strict=True)]
+    prefix = shared_prefix(target, before, [()], room=room, batch_tokens=batch_tokens)
     most = may_share(target, room)
-    shared = [p.ids[: min(p.prompt_len - 1, found[0], most)] for p, found in zip(prompts, tokens, strict=True)]
-    texts = [Text(ids, None, length) for ids, length in zip(shared, lengths, strict=True)]
+    texts = [Text(ids[:most], None, length) for ids, length in zip(before, lengths, strict=True)]
     done = 0
     with OnDisk((len(sites), int(starts[-1]), target.d_model), scratch) as values:
         for whole, begun in planned(texts, prefix, batch_tokens):

@@ -19,7 +19,6 @@ from auditor.model.batches import in_batches, left_padded
 from auditor.model.edits import Edit
 from auditor.model.generate import Past, following, forward
 from auditor.model.hooks import editing, starting_at, stopping_behind
-from auditor.model.prompts import Prompt
 from auditor.model.stems import SHORTEST, Ids, Text, in_families, stems
 from auditor.model.target import TargetModel
 
@@ -119,24 +118,17 @@ def may_share(target: TargetModel, room: int) -> int:
     return max(0, window - room) if isinstance(window, int) else room
 
 
-def shared_prefix(  # noqa: PLR0913, each is a choice of its own
-    target: TargetModel,
-    prompts: Sequence[Prompt],
-    edits: Sequence[Edits],
-    *,
-    room: int,
-    batch_tokens: int,
-    before: int | None = None,
+def shared_prefix(
+    target: TargetModel, texts: Sequence[Ids], edits: Sequence[Edits], *, room: int, batch_tokens: int
 ) -> Prefix:
-    """Read what all prompts begin with; nothing where the target cannot go on from it, or little would be saved.
+    """Read what all texts begin with; nothing where the target cannot go on from it, or little would be saved.
 
-    `room`: columns that may follow the beginning. `before`: a token that must still be fed, as must the last of every
-    prompt.
+    `texts`: of each, the tokens that others may share. `room`: columns that may follow the beginning.
     """
-    ids = tuple(commonprefix([prompt.ids[: prompt.prompt_len - 1] for prompt in prompts])[:before])
+    ids = tuple(commonprefix(list(texts)))
     different = list(dict.fromkeys(map(reaching, edits)))
     found = nothing(target)
-    if not SHORTEST <= len(ids) <= may_share(target, room) or 2 * len(different) > len(prompts):
+    if not SHORTEST <= len(ids) <= may_share(target, room) or 2 * len(different) > len(texts):
         return found
     at_once = max(1, batch_tokens // len(ids))
     chunks = [different[start : start + at_once] for start in range(0, len(different), at_once)]

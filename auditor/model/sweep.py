@@ -149,7 +149,7 @@ class _Ground:
         room = max(item.end + item.max_new_tokens for item in items)
         prefix = shared_prefix(
             target,
-            [item.prompt for item in items],
+            [item.asked[:-1] for item in items],
             [item.edits for item in items] + [()] * bool(late),
             room=room,
             batch_tokens=batch_tokens,

@@ -156,6 +156,15 @@ def test_what_is_read_behind_a_shared_beginning_is_what_is_read_of_whole_texts(t
     assert from_prefix < 0.7 * in_full
 
 
+@pytest.mark.parametrize("position", ["completion_tokens", "last_completion"])
+def test_texts_without_a_prompt_are_read_at_every_token_that_is_asked(llama, position):
+    prompts = [Prompt((*BEGINNING, *ending), 0, "") for ending in ENDINGS]
+    asked = {"sites": [Site(1, "resid_post")], "position": position, "batch_tokens": 64}
+    whole, shared = (extract(model, prompts * 3, **asked) for model in (replace(llama, shares_prefixes=False), llama))
+    assert shared.position.tolist() == whole.position.tolist()
+    assert shared.values == pytest.approx(whole.values, abs=1e-4)
+
+
 def test_a_token_that_is_read_is_no_part_of_the_beginning():
     target = tiny_target("llama")
     prompts = [Prompt((*BEGINNING, 40), len(BEGINNING) + 1, "", suffix_len=3), Prompt((*BEGINNING, 41), 13, "", 3)]
