@@ -31,11 +31,16 @@ NARROWER = 0.9
 """share of the width of a batch below which a sequence counts as shorter"""
 
 
-def in_batches(lengths: Sequence[int], budget: int, *, narrow: bool = True) -> list[list[int]]:
+HELD = 4
+"""columns whose keys and values the rows of a batch hold at most, for each padded token that it may feed"""
+
+
+def in_batches(lengths: Sequence[int], budget: int, *, narrow: bool = True, known: int = 0) -> list[list[int]]:
     """Indices of sequences in batches of at most `budget` tokens, padding counted, the longest first.
 
     The plan depends on the lengths and the budget alone. A sequence above the budget is a batch by itself. `narrow`:
-    a batch also ends where it is worth a pass and what follows would mostly be padding.
+    a batch also ends where it is worth a pass and what follows would mostly be padding. `known`: tokens before each
+    sequence that are not fed, but whose keys and values every row of a batch holds.
     """
     if budget < 1:
         raise ValueError(f"a budget of {budget} tokens")
@@ -43,7 +48,7 @@ def in_batches(lengths: Sequence[int], budget: int, *, narrow: bool = True) -> l
     width = rows = 0
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
         length = max(1, lengths[index])
-        full = (rows + 1) * width > budget
+        full = (rows + 1) * width > budget or (rows + 1) * (known + width) > HELD * budget
         shorter = narrow and rows * width >= WORTH_A_PASS and length < NARROWER * width
         if rows == 0 or full or shorter:
             batches.append([])

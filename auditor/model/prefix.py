@@ -154,5 +154,5 @@ def planned(
     for batch in in_families([texts[i] for i in with_stem], [own[i] for i in with_stem], known, budget):
         rows = [with_stem[i] for i in batch]
         yield rows, [own[i] for i in rows]
-    for batch in in_batches([texts[i].end - known for i in without], budget, narrow=narrow):
+    for batch in in_batches([texts[i].end - known for i in without], budget, narrow=narrow, known=known):
         yield [without[i] for i in batch], [prefix.ids] * len(batch)

@@ -146,7 +146,9 @@ class _Ground:
         """For items that want the same."""
         starts = _starts(target, items)
         late = [layer for layer in starts if layer]
-        room = max(item.end + item.max_new_tokens for item in items)
+        # rows of one batch may be begun to different lengths, and the shortest is padded to the longest
+        room = max(item.end + len(item.begun) for item in items)
+        room += max(item.max_new_tokens - len(item.begun) for item in items)
         prefix = shared_prefix(
             target,
             [item.asked[:-1] for item in items],

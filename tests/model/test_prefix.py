@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from auditor.model import stems
+from auditor.model.batches import HELD
 from auditor.model.edits import Edit
 from auditor.model.extract import extract
 from auditor.model.load import target_from
+from auditor.model.prefix import Prefix
 from auditor.model.prompts import Prompt
 from auditor.model.sites import POINTS, Site
 from auditor.model.sweep import sweep
@@ -154,6 +156,40 @@ def test_what_is_read_behind_a_shared_beginning_is_what_is_read_of_whole_texts(t
     (whole, in_full), (shared, from_prefix) = read(replace(target, shares_prefixes=False)), read(target)
     assert shared == pytest.approx(whole, abs=1e-4)
     assert from_prefix < 0.7 * in_full
+
+
+def test_drafts_of_different_lengths_leave_a_window_its_room():
+    windowed = target_from(
+        tiny_model("mistral", layers=4, sliding_window=64, max_position_embeddings=400), tiny_tokenizer()
+    )[0]
+    assert windowed.shares_prefixes
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        start, *ends = (tuple(rng.integers(6, 300, n).tolist()) for n in (4, 24, 1, 2))
+        arms = [()]
+        for size in (0.02, 0.05, 0.1, 0.3, 3.0, 6.0):
+            u = rng.normal(size=windowed.d_model).astype(np.float32)
+            u /= np.linalg.norm(u)
+            arms.append((Edit("add", u, 2.0, size, (Site(1, "resid_post"),), "completion"),))
+        prompts = [Prompt((*start, *end), len(start) + len(end), "") for end in ends]
+        wanted = {"want": frozenset({"logits", "text"}), "max_new_tokens": 32}
+        asked = [WorkItem(prompt, edits, **wanted) for prompt in prompts for edits in arms]
+        same(done(windowed, asked), done(replace(windowed, shares_prefixes=False), asked))
+
+
+def test_rows_behind_a_long_beginning_are_few_enough_to_hold_it(llama, monkeypatch):
+    held, past = [], Prefix.past
+
+    def watched(self, *asked):
+        found = past(self, *asked)
+        held.append(0 if found is None else found.mask.numel())
+        return found
+
+    monkeypatch.setattr(Prefix, "past", watched)
+    long = tuple(range(20, 90))
+    prompts = [Prompt((*long, 100 + n % 90, 7), len(long) + 2, "") for n in range(300)]
+    extract(llama, prompts, sites=[Site(1, "resid_post")], position="last_prompt", batch_tokens=200)
+    assert 200 < max(held) <= HELD * 200
 
 
 @pytest.mark.parametrize("position", ["completion_tokens", "last_completion"])
