@@ -192,18 +192,12 @@ def _dataset(name: str, declared: DataSet, examples: tuple[Example, ...], files:
 
 def _groups(examples: tuple[Example, ...]) -> str:
     groups = Counter(example.group for example in examples)
-    rows = {(example.group, _row(example)) for example in examples}
+    rows = {(example.group, example.row) for example in examples}
     if len(rows) == len(groups):
         return f"{len(groups)}, one for each row: rows were treated as independent; near-duplicates may straddle splits"
     alone = len(groups) - len({group for group, n in Counter(group for group, _ in rows).items() if n > 1})
     single = f", {alone} of them of one row, which is treated as independent" if alone else ""
     return f"{len(groups)}, the largest of {max(groups.values())} examples{single}"
-
-
-def _row(example: Example) -> str:
-    """What tells the row of a file that an example was made of: both options of a contrast pair stand in one."""
-    options = (f"{example.pair}-positive", f"{example.pair}-negative")
-    return example.pair if example.id in options else example.id
 
 
 def found_wrong(examples: tuple[Example, ...]) -> Iterator[str]:

@@ -38,6 +38,12 @@ class Example:
     """the two examples of a contrast pair share this id"""
 
     @property
+    def row(self) -> str:
+        """The row of a file that the example was made of: both options of a contrast pair stand in one."""
+        options = (f"{self.pair}-positive", f"{self.pair}-negative")
+        return self.pair if self.id in options else self.id
+
+    @property
     def text(self) -> str:
         """What a text-only baseline may see."""
         return f"{self.prompt} {self.completion}".strip()

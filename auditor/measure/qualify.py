@@ -283,7 +283,7 @@ def _draw_curve(bench: Workbench, view: View, name: str, auroc: Estimate) -> Non
 
 def _met(example: Example) -> set[tuple[str, str]]:
     """What a detector fitted to an example has met of the world; the group of a row that stands alone is no name."""
-    entity = {("entity", example.group)} if example.group != example.id else set()
+    entity = {("entity", example.group)} if example.group != example.row else set()
     return {("text", example.text), *entity}
 
 

@@ -277,6 +277,27 @@ def test_a_transfer_cell_holds_nothing_that_the_row_was_fitted_to() -> None:
     assert 0.4 * whole["alone"] < of_rows.n < 0.8 * whole["alone"]
 
 
+def test_a_row_number_is_no_entity_that_two_data_sets_share() -> None:
+    first = statements()
+
+    def numbered(word: str) -> Dataset:
+        return replace(
+            first,
+            examples=tuple(
+                replace(
+                    e, id=f"{i}-{'positive' if e.label else 'negative'}", pair=f"{i}", group=f"{i}", completion=text
+                )
+                for i, e, text in ((i // 2, e, f"{word} {e.completion}") for i, e in enumerate(first.examples))
+            ),
+        )
+
+    bench, evidence = bench_on(numbered("One"), PlantedRunner(3.0), other=numbered("Two"))
+    other = View("other")
+    bench.transfer(chosen_on(bench), rows=(VIEW,), columns=(other,))
+    held = bench._workbench.library.examples(other, ("evaluation",))
+    assert evidence.charts[1].cells[0][0].n == len({e.group for e in held})
+
+
 def test_a_cell_of_which_everything_was_met_is_not_measured() -> None:
     first = statements()
     held = replace(first, examples=tuple(replace(e, completion=first.examples[0].completion) for e in first.examples))
