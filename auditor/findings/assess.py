@@ -216,12 +216,13 @@ def judged_by(criterion: Criterion, result: ProbeResult | None) -> list[Found]:
 def _instead(case: _Case, result: ProbeResult | None) -> _Case:
     """The case as it would be with what a probe reports under another specification.
 
-    What a criterion without a bar shows is taken at the same place; else where it is the only one, because a layer or a
-    recipe that was chosen may be another one then.
+    What a criterion without a bar shows is taken at the same place; else where it is the only one of the same data
+    set, because a layer or a recipe that was chosen may be another one then.
     """
-    found = judged_by(case.criterion, result)
-    there = [one for one in found if one.at == case.found.at] or found
-    if len(there) > 1:
+    found, at = judged_by(case.criterion, result), case.found.at
+    same = [one for one in found if one.estimate is None or one.at.get("dataset") == at.get("dataset")]
+    there = [one for one in found if one.at == at] or same
+    if len(there) != 1:
         return replace(case, found=Found(case.found.at, None, "the probe reported this number at other places only"))
     return replace(case, found=replace(there[0], at=case.found.at))
 

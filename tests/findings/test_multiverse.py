@@ -142,6 +142,18 @@ def test_a_place_of_many_is_compared_with_itself() -> None:
     assert [e and e.value for e in others] == [3, 4]
 
 
+def test_a_number_of_another_data_set_does_not_stand_for_it() -> None:
+    def on(dataset: str, layer: int, value: float) -> ProbeResult:
+        place = {"dataset": dataset, "layer": layer}
+        return result(measured("auroc", estimate(value - 0.1, value, value + 0.1), at=place))
+
+    others = {"first": on("mine", 5, 0.7), "second": on("another", 3, 0.9)}
+    (finding,) = under([on("mine", 3, 0.8)], others, [bar("auroc", "info")]).findings
+    assert finding.multiverse is not None
+    values = [other.estimate and other.estimate.value for other in finding.multiverse.others]
+    assert values == [0.7, None, None]
+
+
 def test_a_miss_under_a_specification_pays_for_the_number_of_bars_too() -> None:
     """By itself .795 is a miss; among many bars Holm's procedure leaves it open, as it would the declared one."""
     criteria = [bar(), *(bar(f"m{i}", "medium") for i in range(9))]
