@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 import runpy
 from collections.abc import Callable
@@ -88,6 +89,13 @@ def test_a_figure_that_is_off_is_told(audited: Path, recompute: Callable[..., in
     first["estimate"]["value"] -= 0.03
     (other / "audit.json").write_text(json.dumps(audit))
     assert recompute(other, audited, audited / "model") == 1
+
+
+def test_a_figure_that_is_not_a_number_is_off(
+    audited: Path, recompute: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(recompute.__globals__, "recomputed", lambda *_: [("same", 0.5, 0.5), ("none", 0.5, math.nan)])
+    assert recompute(audited / "run", audited, audited / "model") == 1
 
 
 def test_another_file_than_the_audited_one_is_refused(
