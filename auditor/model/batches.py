@@ -29,8 +29,6 @@ WORTH_A_PASS = 512
 run at a lower rate (135M weights in bfloat16 on two cores: 390 of 420 GFLOP/s with 512 tokens, 300 with 128)"""
 NARROWER = 0.9
 """share of the width of a batch below which a sequence counts as shorter"""
-
-
 HELD = 4
 """columns whose keys and values the rows of a batch hold at most, for each padded token that it may feed"""
 
@@ -66,10 +64,10 @@ def left_padded(target: TargetModel, sequences: Sequence[Sequence[int]], *, room
     """
     longest = max(len(sequence) for sequence in sequences)
     more = [room_for] * len(sequences) if isinstance(room_for, int) else room_for
-    whole, room = max((len(sequence) + n, n) for sequence, n in zip(sequences, more, strict=True))
+    whole = max(len(sequence) + n for sequence, n in zip(sequences, more, strict=True))
     if target.max_tokens is not None and whole > target.max_tokens:
         raise ProbeFailed(
-            f"a text of {whole - room} tokens with {room} besides "
+            f"a text of {whole} tokens, with what is to follow, "
             f"is longer than the {target.max_tokens} tokens the model takes"
         )
     if min(len(sequence) for sequence in sequences) == 0:

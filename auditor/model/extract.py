@@ -39,8 +39,8 @@ def extract(  # noqa: PLR0913, each is a choice of its own
 ) -> Activations:
     """Read the residual stream of each prompt (completion included) at the asked tokens.
 
-    Neither the head of the model is run nor what lies behind the last site, and a beginning that all prompts share is
-    run once. Memory holds the activations of one batch; the rest lies in a file without a name, which goes with the
+    Neither the head of the model is run nor what lies behind the last site, and beginnings that prompts share are run
+    once. Memory holds the activations of one batch; the rest lies in a file without a name, which goes with the
     result.
 
     Args:
