@@ -102,6 +102,13 @@ def test_the_child_gets_no_token_and_is_offline() -> None:
     assert kept["PATH"] == "/bin"
 
 
+def test_the_threads_of_the_child_do_not_turn_for_each_other_unless_somebody_says_so() -> None:
+    assert scrubbed({}, "/h")["OPENBLAS_NUM_THREADS"] == "1"
+    assert int(scrubbed({}, "/h")["GOMP_SPINCOUNT"]) < 300_000
+    own = {"OPENBLAS_NUM_THREADS": "8", "GOMP_SPINCOUNT": "0", "OMP_NUM_THREADS": "4"}
+    assert own.items() <= scrubbed(own, "/h").items()
+
+
 def test_a_notebook_audits_a_model_in_memory(tmp_path: Path) -> None:
     config = tmp_path / "audit.yaml"
     config.write_text(
