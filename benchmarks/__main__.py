@@ -6,6 +6,7 @@ import os
 
 os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "WANDB_MODE": "disabled", "DO_NOT_TRACK": "1"}
 # set before a library reads them: a peer must not look anything up
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in a run, and for all contestants
 
 import argparse
 import sys
