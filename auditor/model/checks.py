@@ -37,7 +37,7 @@ TOLERANCE = {torch.float32: 1e-4, torch.float16: 1e-2, torch.bfloat16: 5e-2}
 families showed at most 4e-6 in float32 and 2e-3 in float16; wrong positions show 0.1 and more. In bfloat16 the demo
 model shows .015 to .03, by CPU."""
 
-_LIBRARY_FAILS = (ValueError, RuntimeError, TypeError, AttributeError, KeyError, IndexError)
+LIBRARY_FAILS = (ValueError, RuntimeError, TypeError, AttributeError, KeyError, IndexError)
 """what a model's own code raises when it cannot be run on a padded batch or with a cache"""
 
 
@@ -62,7 +62,7 @@ def checked(target: TargetModel) -> tuple[TargetModel, dict[str, Scalar]]:
                 "prefix_error_logits": prefix_error,
                 "late_start_error_logits": late_error,
             }
-    except _LIBRARY_FAILS as error:
+    except LIBRARY_FAILS as error:
         told = f"{type(error).__name__}: {error}"
         raise UnsupportedModel(f"{type(target.model).__name__} cannot be run on short texts: {told}") from error
 
@@ -149,7 +149,7 @@ def _prefix(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> float | No
         rest = [ids[cut:] for ids, cut in zip(whole, cuts, strict=True)]
         together = next_logits(target, left_padded(target, rest), past)
         alone = torch.cat([next_logits(target, left_padded(target, [ids])) for ids in whole])
-    except (*_LIBRARY_FAILS, ProbeFailed):
+    except (*LIBRARY_FAILS, ProbeFailed):
         return None
     error = _relative_logits(together, alone)
     return float(f"{error:.2g}") if error <= TOLERANCE.get(target.dtype, TOLERANCE[torch.float32]) else None
@@ -168,7 +168,7 @@ def _late(target: TargetModel, texts: Sequence[tuple[int, ...]]) -> tuple[float 
         try:
             with starting_at(found, fed.layers[0], fed.padded(fed.layers[0], texts, [slice(None)] * len(texts))):
                 error = _relative_logits(next_logits(found, batch), whole)
-        except (*_LIBRARY_FAILS, UnsupportedModel):
+        except (*LIBRARY_FAILS, UnsupportedModel):
             continue
         if error <= TOLERANCE.get(target.dtype, TOLERANCE[torch.float32]):
             return float(f"{error:.2g}"), found

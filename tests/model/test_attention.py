@@ -83,6 +83,17 @@ def test_a_cap_counts_where_the_scores_are_too_small_to_show_it() -> None:
     assert used(target) == EAGER
 
 
+def test_a_model_that_does_not_run_is_left_to_the_load_checks(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = fresh("llama", torch.float32)
+
+    def fails(*_given: object, **_more: object) -> None:
+        raise KeyError("no such table")
+
+    monkeypatch.setattr(target.model, "forward", fails)
+    attend_in_groups(target)
+    assert used(target) == EAGER
+
+
 def test_a_difference_that_no_argument_tells_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A family may hold what it does to its scores in its modules, where no argument names it."""
     target = fresh("llama", torch.float32)
